@@ -1,0 +1,209 @@
+"""Read members of zip and tar.gz archives that nobody vouches for. Nothing is extracted to disk.
+
+Every member's path and kind is checked, not only those that are used: absolute
+paths, `..` and links are refused. So are archives that would expand beyond all
+proportion, whatever sizes they declare.
+"""
+
+import gzip
+import io
+import lzma
+import shutil
+import stat
+import struct
+import tarfile
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO
+
+from pyarrow import fs
+
+from fer_data.errors import UserError
+from fer_data.images import MAX_IMAGE_BYTES, BadImage
+from fer_data.storage import is_remote, one_line, redacted, reported, resolve
+
+# FER-2013's own archives expand threefold. Small archives may be of anything, blank images too.
+MAX_EXPANSION = 100
+ALWAYS_ALLOWED = 256 * 2**20
+
+# What zipfile, tarfile and gzip raise when fed anything but a whole archive.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+
+
+@dataclass(frozen=True)
+class Zip:
+    """The zip at `uri`, as it was when its size and time were noted. Pickles; opened once per process."""
+
+    uri: str
+    size: int
+    mtime_ns: int | None
+
+    def members(self) -> list[str]:
+        """The paths of its files, in archive order.
+
+        Raises UserError when the archive is damaged, encrypted, unsafe or swells too much.
+        """
+        where = redacted(self.uri)
+        members = _opened(self).infolist()
+        seen: set[str] = set()
+        for member in members:
+            _check_path(self.uri, member.orig_filename)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise UserError(f"{where}: {_shown(member.filename)} is a link: links are not followed")
+            if member.flag_bits & 0x1:
+                raise UserError(f"{where}: {_shown(member.filename)} is encrypted: remove the password")
+            if member.filename in seen:
+                raise UserError(f"{where}: {_shown(member.filename)} occurs twice: which one is meant?")
+            seen.add(member.filename)
+        _check_expansion(self.uri, sum(member.file_size for member in members), self.size)
+        return [member.filename for member in members if not member.is_dir()]
+
+    def read_image(self, path: str) -> bytes:
+        """The bytes of an image. Safe to call from several threads.
+
+        Raises BadImage when that member is damaged, UserError when it is larger than any image should be.
+        """
+        archive = _opened(self)
+        member = archive.getinfo(path)
+        if member.file_size > MAX_IMAGE_BYTES:
+            size = f"{member.file_size:,} bytes"
+            raise UserError(f"{redacted(self.uri)}: {_shown(path)} has {size}: no image here is that large")
+        try:
+            with archive.open(member) as stream:
+                return stream.read(MAX_IMAGE_BYTES + 1)
+        except _DAMAGE as error:
+            raise BadImage(f"is damaged in the archive ({one_line(error, 80)})") from error
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[IO[bytes]]:
+        """A stream of one member; damage met while it is read is a UserError."""
+        with damage_reported(self.uri), _opened(self).open(path) as stream:
+            yield stream
+
+
+def open_zip(uri: str) -> Zip:
+    """The zip at `uri`. Raises UserError when there is none, or it is damaged or truncated."""
+    info = _file_info(uri)
+    archive = Zip(uri, info.size, info.mtime_ns)
+    _opened(archive)
+    return archive
+
+
+def tar_members(uri: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Path and stream of each file in the tar or tar.gz at `uri`, in one pass: read a stream before going on.
+
+    Raises UserError as `Zip.members` does, when the offending member is reached.
+    """
+    size = _file_info(uri).size
+    filesystem, path = resolve(uri)
+    with reported(uri):
+        raw = filesystem.open_input_stream(path, compression=None)
+    with raw, damage_reported(uri):
+        head = io.BufferedReader(raw, 2**20)
+        zipped = head.peek(2)[:2] == b"\x1f\x8b"
+        unzipped = gzip.GzipFile(fileobj=head) if zipped else head
+        stream = _Limited(unzipped, uri, size)
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                _check_path(uri, member.name)
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.issparse():
+                    kind = "a link" if member.islnk() or member.issym() else "not a plain file"
+                    raise UserError(f"{redacted(uri)}: {_shown(member.name)} is {kind}: it is not followed")
+                content = archive.extractfile(member)
+                assert content is not None
+                yield member.name, content
+        while stream.read(2**20):  # to the end of the file, where gzip keeps its checksum
+            pass
+
+
+_OPENING = threading.Lock()
+
+
+def _opened(archive: Zip) -> zipfile.ZipFile:
+    with _OPENING:
+        return _open_once(archive)
+
+
+@lru_cache(maxsize=2)
+def _open_once(archive: Zip) -> zipfile.ZipFile:
+    """Opened and its directory parsed; a remote zip is first copied to an unnamed local file."""
+    filesystem, path = resolve(archive.uri)
+    source: IO[bytes]
+    with reported(archive.uri):
+        if is_remote(archive.uri):
+            source = tempfile.TemporaryFile()  # noqa: SIM115
+            with filesystem.open_input_stream(path, compression=None) as remote:
+                shutil.copyfileobj(remote, source, 2**22)
+        else:
+            source = open(path, "rb")  # noqa: SIM115
+    with damage_reported(archive.uri):
+        return zipfile.ZipFile(source)
+
+
+def _file_info(uri: str) -> fs.FileInfo:
+    filesystem, path = resolve(uri)
+    with reported(uri):
+        info = filesystem.get_file_info(path)
+    if info.type != fs.FileType.File:
+        raise UserError(f"{redacted(uri)} is not a file: check the path")
+    return info
+
+
+class _Limited(io.RawIOBase):
+    """A stream that refuses to yield more than an archive of `size` bytes may expand to."""
+
+    def __init__(self, stream: io.BufferedIOBase, uri: str, size: int) -> None:
+        self._stream, self._uri, self._size, self._read = stream, uri, size, 0
+
+    def read(self, count: int = -1) -> bytes:
+        data = self._stream.read(count)
+        self._read += len(data)
+        _check_expansion(self._uri, self._read, self._size)
+        return data
+
+
+def _check_path(uri: str, name: str) -> None:
+    path = name.replace("\\", "/")
+    if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/") or "\0" in path:
+        where = redacted(uri)
+        raise UserError(f"{where}: {_shown(name)} is an absolute path or has '..': the archive is not safe")
+
+
+def _check_expansion(uri: str, expanded: int, size: int) -> None:
+    if expanded > max(ALWAYS_ALLOWED, MAX_EXPANSION * size):
+        raise UserError(
+            f"{redacted(uri)} would expand from {size:,} bytes to {expanded:,} or more: no data set does that"
+        )
+
+
+@contextmanager
+def damage_reported(uri: str) -> Iterator[None]:
+    """Turns what reading a damaged archive raises inside the block into a UserError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise UserError(f"{redacted(uri)} is truncated or damaged ({one_line(error, 120)}): fetch it again") from error
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 120 else f"{name[:119]}…")

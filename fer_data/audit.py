@@ -1,0 +1,96 @@
+"""What is wrong with a data set: exact copies, leaks between splits, blank images, conflicting labels.
+
+Two images are the same when their 64-bit content hashes are: among a million
+different images the chance that any two collide is under 1e-7. Ten bytes are
+held per row, so that an audit of millions of rows fits in memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+
+COPIES = "redundant copies"
+LEAKS = "also in"
+BLANKS = "blank images"
+CONFLICTS = "label conflicts"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the audit: `count` rows (for label conflicts, groups of equal images) in `usage`.
+
+    `check` is "redundant copies", "also in training" (or another earlier usage),
+    "blank images" or "label conflicts"; `usage` is one of the data set's, or "all".
+    """
+
+    check: str
+    usage: str
+    count: int
+
+
+def pixels_hash(pixels: bytes | memoryview) -> int:
+    """The content hash of one image's 2,304 bytes: blake2b with an 8-byte digest, read little-endian."""
+    return int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
+
+
+def hashes_of(pixels: np.ndarray) -> np.ndarray:
+    """`pixels_hash` of each image: uint8 [n, ...] in, uint64 [n] out."""
+    rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1) if len(pixels) else pixels
+    digests = b"".join(blake2b(row.data, digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+@dataclass
+class Auditor:
+    """Collects hashes and labels while a data set is written, then counts. `usages` is in leak order:
+
+    rows of a later usage that occur in an earlier one are leaks.
+    """
+
+    usages: Sequence[str]
+    _hashes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    _labels: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    _blanks: dict[str, int] = field(default_factory=dict)
+
+    def add(self, usage: str, labels: np.ndarray, hashes: np.ndarray, pixels: np.ndarray) -> None:
+        """Notes rows of one usage: labels int8 [n], hashes uint64 [n], pixels uint8 [n, …]."""
+        pixels = pixels.reshape(len(labels), -1)
+        self._hashes.setdefault(usage, []).append(hashes)
+        self._labels.setdefault(usage, []).append(labels)
+        blank = int(np.count_nonzero((pixels == pixels[:, :1]).all(axis=1)))
+        self._blanks[usage] = self._blanks.get(usage, 0) + blank
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Every check for every usage present, then for all rows together."""
+        present = [usage for usage in self.usages if usage in self._hashes]
+        hashes = {usage: np.concatenate(self._hashes[usage]) for usage in present}
+        labels = {usage: np.concatenate(self._labels[usage]) for usage in present}
+        everything = np.concatenate([hashes[u] for u in present]) if present else np.empty(0, np.uint64)
+        all_labels = np.concatenate([labels[u] for u in present]) if present else np.empty(0, np.int8)
+
+        found = [Finding(COPIES, usage, redundant_copies(hashes[usage])) for usage in present]
+        found.append(Finding(COPIES, "all", redundant_copies(everything)))
+        for i, usage in enumerate(present):
+            for earlier in present[:i]:
+                leaked = int(np.isin(hashes[usage], hashes[earlier]).sum())
+                found.append(Finding(f"{LEAKS} {earlier}", usage, leaked))
+        found += [Finding(BLANKS, usage, self._blanks[usage]) for usage in present]
+        found.append(Finding(BLANKS, "all", sum(self._blanks.values())))
+        found += [Finding(CONFLICTS, usage, label_conflicts(hashes[usage], labels[usage])) for usage in present]
+        found.append(Finding(CONFLICTS, "all", label_conflicts(everything, all_labels)))
+        return tuple(found)
+
+
+def redundant_copies(hashes: np.ndarray) -> int:
+    """How many rows could go without losing an image: uint64 [n] in."""
+    return len(hashes) - len(np.unique(hashes))
+
+
+def label_conflicts(hashes: np.ndarray, labels: np.ndarray) -> int:
+    """How many groups of equal images carry more than one label: uint64 [n] and int8 [n] in."""
+    order = np.lexsort((labels, hashes))
+    hashes, labels = hashes[order], labels[order]
+    same_image = hashes[1:] == hashes[:-1]
+    return len(np.unique(hashes[1:][same_image & (labels[1:] != labels[:-1])]))

@@ -1,0 +1,63 @@
+"""Augmentation in the graph: one fused random warp, photometric change, erasing and mixup.
+
+Keras operations only, on any backend; `augment_draws` draws the random numbers.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
+
+_SIDE = 48
+Tensor = Any
+"""A tensor or array of any Keras backend."""
+
+
+def augment(
+    config: AugmentationConfig,
+    pixels: Tensor,
+    targets: Tensor,
+    transforms: Tensor,
+    tones: Tensor,
+    boxes: Tensor,
+    mix: Tensor,
+    partner: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Augmented pixels, uint8 [n, 48, 48, 1], and targets, float32 [n, 7].
+
+    `pixels` uint8 [n, 48, 48, 1]; `targets` float32 [n, 7], one-hot; the rest
+    are the arrays of `Draws`. Changes whose range is 0 cost nothing. Pixels
+    are rounded back to bytes, so that a network trains on what it will serve.
+    """
+    if config == NO_AUGMENTATION:
+        return pixels, targets
+    images = ops.cast(pixels, "float32")
+    if config.warps:
+        images = ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="nearest")
+    if config.contrast:
+        mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+        images = (images - mean) * _per_image(tones[:, 0]) + mean
+    if config.brightness:
+        images = images + _per_image(tones[:, 1])
+    if config.gamma:
+        images = 255 * ops.power(ops.clip(images / 255, 0, 1), _per_image(tones[:, 2]))
+    if config.erases:
+        images = ops.where(_inside(boxes), _per_image(boxes[:, 4]), images)
+    if config.mixup:
+        weight = _per_image(mix)
+        images = weight * images + (1 - weight) * ops.take(images, partner, axis=0)
+        targets = mix[:, None] * targets + (1 - mix[:, None]) * ops.take(targets, partner, axis=0)
+    return ops.cast(ops.round(ops.clip(images, 0, 255)), "uint8"), targets
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return ops.reshape(values, (-1, 1, 1, 1))
+
+
+def _inside(boxes: Tensor) -> Tensor:
+    """Whether each pixel lies in its image's box: bool [n, 48, 48, 1]."""
+    positions = ops.arange(_SIDE, dtype="float32")[None, :]
+    rows = ops.logical_and(positions >= boxes[:, 0:1], positions < boxes[:, 1:2])
+    columns = ops.logical_and(positions >= boxes[:, 2:3], positions < boxes[:, 3:4])
+    return ops.logical_and(rows[:, :, None], columns[:, None, :])[..., None]

@@ -1,0 +1,167 @@
+"""Training batches: deterministic, aware of ranks, in memory that does not grow with the data.
+
+The order of an epoch depends on (seed, epoch) alone. Row groups are shuffled,
+taken a window at a time, and the rows of a window are shuffled together; a
+data set of up to 48 row groups (49,152 rows) is thus shuffled perfectly. The
+global batches are cut from that order, and the rows of each are shared out by
+row group, so that a rank reads little more than the rows that it trains on.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from fer_data.dataset import PreparedDataset, pixels_of
+from fer_data.splits import Split
+
+WINDOW_ROW_GROUPS = 48
+_ROW_BITS = 32
+_END = object()
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's share of a global batch.
+
+    `pixels` uint8 [n, 48, 48, 1], `labels` int64 [n]; `rows` says which rows
+    of the global batch they are.
+    """
+
+    step: int
+    rows: slice
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+class TrainingBatches:
+    """The global batches of a training split, as seen by one of `world_size` ranks.
+
+    Every rank gets `steps_per_epoch` batches per epoch: all rows, and the
+    epoch's first rows once more where the last global batch would be short.
+    """
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        split: Split,
+        *,
+        global_batch: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if split.num_rows == 0:
+            raise ValueError(f"the split {split.name!r} has no rows")
+        if global_batch < world_size:
+            raise ValueError(f"a global batch of {global_batch} cannot be shared by {world_size} workers")
+        self._dataset = dataset
+        self._split = split
+        self._global_batch = global_batch
+        self._seed = seed
+        bounds = np.linspace(0, global_batch, world_size + 1).astype(int)
+        self._rows = slice(int(bounds[rank]), int(bounds[rank + 1]))
+        self.steps_per_epoch = -(-split.num_rows // global_batch)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of `epoch`, read ahead by a thread."""
+        return prefetched(self._batches(epoch))
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        loaded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for step, (batch, live) in enumerate(self._global_batches(epoch)):
+            for group in loaded.keys() - live:
+                del loaded[group]
+            mine = np.sort(batch)[self._rows]
+            groups, positions = mine >> _ROW_BITS, mine & ((1 << _ROW_BITS) - 1)
+            pixels = np.empty((len(mine), 48, 48, 1), np.uint8)
+            labels = np.empty(len(mine), np.int64)
+            for group in np.unique(groups).tolist():
+                if group not in loaded:
+                    loaded[group] = _read(self._dataset, self._split, group)
+                here = groups == group
+                pixels[here] = loaded[group][0][positions[here]]
+                labels[here] = loaded[group][1][positions[here]]
+            yield Batch(step, self._rows, pixels, labels)
+
+    def _global_batches(self, epoch: int) -> Iterator[tuple[np.ndarray, set[int]]]:
+        """Row numbers of each global batch, and the row groups that it or a later one may still need."""
+        random = np.random.default_rng([self._seed, epoch])
+        groups = random.permutation(len(self._split.groups))
+        size = self._global_batch
+        pending, first = np.empty(0, np.int64), np.empty(0, np.int64)
+        for start in range(0, len(groups), WINDOW_ROW_GROUPS):
+            window = np.sort(groups[start : start + WINDOW_ROW_GROUPS])
+            live = set(window.tolist())
+            rows = random.permutation(np.concatenate([self._row_numbers(group) for group in window]))
+            carried = set((pending >> _ROW_BITS).tolist())
+            pending = np.concatenate([pending, rows])
+            if start == 0:
+                first = pending[:size]
+            while len(pending) >= size:
+                yield pending[:size], live | carried
+                pending, carried = pending[size:], set()
+        if len(pending):
+            filler = np.resize(first, size - len(pending))
+            yield np.concatenate([pending, filler]), set((pending >> _ROW_BITS).tolist())
+
+    def _row_numbers(self, group: np.int64) -> np.ndarray:
+        """Numbers of a row group's rows: its position in the split, then the row's place among those chosen."""
+        return (group << _ROW_BITS) + np.arange(_rows_in(self._split, int(group)), dtype=np.int64)
+
+
+def ordered_batches(
+    dataset: PreparedDataset, split: Split, *, batch_size: int, rank: int = 0, world_size: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One rank's contiguous share of a split, in row order: pixels uint8 [n, 48, 48, 1] and labels int64 [n].
+
+    The shares of all ranks, one after the other, are the split: every row once.
+    """
+    bounds = share_bounds(split.num_rows, world_size)
+    first, last = bounds[rank], bounds[rank + 1]
+    return prefetched(_ordered(dataset, split, first, last, batch_size))
+
+
+def share_bounds(rows: int, world_size: int) -> list[int]:
+    """Where each rank's contiguous share of `rows` rows begins, and the end: world_size + 1 numbers."""
+    return [int(bound) for bound in np.linspace(0, rows, world_size + 1).astype(np.int64)]
+
+
+def prefetched(items: Iterator[Item], depth: int = 3) -> Iterator[Item]:
+    """`items`, made up to `depth` ahead by one thread, which ends with the iterator."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        pending = deque(pool.submit(next, items, _END) for _ in range(depth))
+        while (item := pending.popleft().result()) is not _END:
+            pending.append(pool.submit(next, items, _END))
+            yield item  # type: ignore[misc]
+
+
+def _ordered(
+    dataset: PreparedDataset, split: Split, first: int, last: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    start = 0
+    for group in range(len(split.groups)):
+        count = _rows_in(split, group)
+        here = slice(max(first - start, 0), min(last - start, count))
+        start += count
+        if here.start < here.stop:
+            pixels, labels = _read(dataset, split, group)
+            pixels, labels = pixels[here], labels[here]
+            for at in range(0, len(labels), batch_size):
+                yield pixels[at : at + batch_size], labels[at : at + batch_size]
+
+
+def _rows_in(split: Split, group: int) -> int:
+    row_group, rows = split.groups[group]
+    return row_group.rows if rows is None else len(rows)
+
+
+def _read(dataset: PreparedDataset, split: Split, group: int) -> tuple[np.ndarray, np.ndarray]:
+    row_group, rows = split.groups[group]
+    table = dataset.read(row_group)
+    pixels, labels = pixels_of(table), table["label"].to_numpy().astype(np.int64)
+    return (pixels, labels) if rows is None else (pixels[rows], labels[rows])

@@ -1,0 +1,150 @@
+"""The prepared data set: a folder of Parquet parts, and a manifest that says what is in it.
+
+    part-training-00000.parquet …   one usage each, row groups of 1,024 rows, at most 64 to a part
+    rejected.parquet                image_id and reason of every row left out
+    manifest.json                   counts, fingerprint, audit, parts; written last
+
+Opening reads the manifest and the parts' footers; reading takes one row group
+at a time, so memory does not grow with the data.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from fer_data.dataset_writer import write_dataset
+from fer_data.errors import UserError
+from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, Manifest, Part, RowGroup
+from fer_data.rows import SCHEMA, USAGES, pixels_of, rows_table
+from fer_data.storage import absolute, join, one_line, redacted, reported, resolve
+
+__all__ = [
+    "MANIFEST",
+    "REJECTED",
+    "ROW_GROUP_ROWS",
+    "SCHEMA",
+    "USAGES",
+    "Manifest",
+    "Part",
+    "PreparedDataset",
+    "RowGroup",
+    "open_dataset",
+    "pixels_of",
+    "rows_table",
+    "write_dataset",
+]
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared data set at an absolute `uri`. Holds the manifest only, so that it pickles to workers."""
+
+    uri: str
+    manifest: Manifest
+
+    def row_groups(self, usage: str) -> list[RowGroup]:
+        """The row groups of `usage`, in row order; none when the data set has no such rows."""
+        return [
+            RowGroup(part.name, index, min(ROW_GROUP_ROWS, part.rows - start), usage)
+            for part in self.manifest.parts
+            if part.usage == usage
+            for index, start in enumerate(range(0, part.rows, ROW_GROUP_ROWS))
+        ]
+
+    def read(self, group: RowGroup, columns: Sequence[str] = ("label", "pixels")) -> pa.Table:
+        """The rows of one row group. Safe to call from several threads.
+
+        Raises UserError when the part is gone or damaged (pages carry checksums).
+        """
+        uri = join(self.uri, group.part)
+        with _damage_reported(uri):
+            filesystem, path = resolve(uri)
+            with filesystem.open_input_file(path) as source:
+                reader = pq.ParquetFile(
+                    source,
+                    metadata=_footer(uri, self.manifest.fingerprint),
+                    pre_buffer=True,
+                    page_checksum_verification=True,
+                )
+                table = reader.read_row_group(group.index, columns=list(columns), use_threads=False)
+        if table.num_rows != group.rows:
+            raise UserError(_prepare_again(uri, f"has {table.num_rows} rows in a group of {group.rows}"))
+        return table
+
+
+def open_dataset(uri: str) -> PreparedDataset:
+    """The prepared data set in the folder `uri`.
+
+    Checks the size, footer and row count of every part. Raises UserError when the folder or its
+    manifest is missing, or a part is missing, truncated or damaged.
+    """
+    uri = absolute(uri)
+    filesystem, path = resolve(uri)
+    with reported(uri):
+        kind = filesystem.get_file_info(path).type
+        if kind == fs.FileType.NotFound:
+            raise UserError(f"{redacted(uri)} does not exist: check the path")
+        files = {}
+        if kind == fs.FileType.Directory:
+            files = {info.base_name: info for info in filesystem.get_file_info(fs.FileSelector(path))}
+    if MANIFEST not in files:
+        raise UserError(f"{redacted(uri)} is not a prepared data set (it has no {MANIFEST}): run jobs/prepare_data.py")
+    with reported(uri), filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
+        text = stream.read()
+    try:
+        manifest = Manifest.from_json(text.decode())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(_prepare_again(join(uri, MANIFEST), f"cannot be understood ({error})")) from error
+    for part in manifest.parts:
+        if part.name not in files:
+            raise UserError(_prepare_again(join(uri, part.name), "is missing"))
+        if files[part.name].size != part.bytes:
+            size = files[part.name].size
+            raise UserError(_prepare_again(join(uri, part.name), f"has {size} bytes, not {part.bytes}"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda part: _check_footer(uri, part), manifest.parts))
+    return PreparedDataset(uri, manifest)
+
+
+def _check_footer(uri: str, part: Part) -> None:
+    part_uri = join(uri, part.name)
+    with _damage_reported(part_uri):
+        footer = _read_footer(part_uri)
+        columns = footer.schema.to_arrow_schema()
+    groups = -(-part.rows // ROW_GROUP_ROWS)
+    if footer.num_rows != part.rows or footer.num_row_groups != groups:
+        raise UserError(_prepare_again(part_uri, f"has {footer.num_rows} rows, not {part.rows}"))
+    if not columns.equals(SCHEMA):
+        raise UserError(_prepare_again(part_uri, "has other columns than a prepared data set"))
+
+
+def _read_footer(part_uri: str) -> pq.FileMetaData:
+    filesystem, path = resolve(part_uri)
+    with filesystem.open_input_file(path) as source:
+        return pq.read_metadata(source)
+
+
+@lru_cache(maxsize=1024)
+def _footer(part_uri: str, fingerprint: str) -> pq.FileMetaData:
+    """The footer, parsed once per process; `fingerprint` keeps apart what a path held at different times."""
+    return _read_footer(part_uri)
+
+
+@contextmanager
+def _damage_reported(part_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(_prepare_again(part_uri, "is missing")) from error
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(_prepare_again(part_uri, f"is damaged ({one_line(error, 120)})")) from error
+
+
+def _prepare_again(uri: str, wrong: str) -> str:
+    return f"{redacted(uri)} {wrong}: prepare the data set again with jobs/prepare_data.py"

@@ -1,0 +1,253 @@
+"""Write a prepared data set: streamed, in a fixed order, and there only when complete.
+
+A local data set is written to a temporary folder beside its place and renamed.
+An object store has no rename: there manifest.json, written last, is what makes
+a folder a data set.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from fer_data.audit import Auditor
+from fer_data.emotions import CLASSES
+from fer_data.errors import UserError
+from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, SCHEMA_VERSION, Manifest, Part
+from fer_data.rows import SCHEMA, USAGES, pixels_of
+from fer_data.storage import absolute, is_remote, redacted, reported, resolve
+
+PART_ROWS = 64 * ROW_GROUP_ROWS
+REJECTED_SCHEMA: pa.Schema = pa.schema([("image_id", pa.string()), ("reason", pa.string())])
+
+
+def write_dataset(
+    tables: Iterable[pa.Table],
+    out: str,
+    source_name: str,
+    *,
+    rejected: Sequence[tuple[str, str]] = (),
+    overwrite: bool = False,
+) -> Manifest:
+    """Writes tables of SCHEMA (see `rows.rows_table`) as the data set `out`, holding few rows in memory.
+
+    Rows of one usage keep the order in which they come. `rejected` (image_id, reason) is read after
+    the last table. If `tables` raises, nothing is left behind. Raises UserError when there are no
+    rows, when `out` exists and `overwrite` is not set, when `out` holds anything but a data set, and
+    when it cannot be written.
+    """
+    with _published(absolute(out), overwrite) as place, reported(out, "write"):
+        filesystem, path = resolve(place)
+        auditor = Auditor(USAGES)
+        writers = {usage: _UsageWriter(filesystem, path, usage, auditor) for usage in USAGES}
+        try:
+            for table in tables:
+                for usage, rows in _by_usage(table):
+                    writers[usage].add(rows)
+            for writer in writers.values():
+                writer.finish()
+        finally:
+            for writer in writers.values():
+                writer.abandon()
+        present = [writer for writer in writers.values() if writer.parts]
+        if not present:
+            raise UserError(f"{source_name} holds no usable image: nothing to prepare")
+        pq.write_table(_rejected_table(rejected), f"{path}/{REJECTED}", filesystem=filesystem)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            source=source_name,
+            fingerprint=_fingerprint(present),
+            counts={w.usage: dict(zip(CLASSES, w.class_counts.tolist(), strict=True)) for w in present},
+            rejected=len(rejected),
+            audit=auditor.findings(),
+            parts=tuple(part for writer in present for part in writer.parts),
+        )
+        with filesystem.open_output_stream(f"{path}/{MANIFEST}") as stream:
+            stream.write(manifest.to_json().encode())
+    return manifest
+
+
+def _rejected_table(rejected: Sequence[tuple[str, str]]) -> pa.Table:
+    ids, reasons = [row[0] for row in rejected], [row[1] for row in rejected]
+    return pa.Table.from_arrays([pa.array(ids, pa.string()), pa.array(reasons, pa.string())], schema=REJECTED_SCHEMA)
+
+
+class _UsageWriter:
+    """The parts of one usage: full row groups as rows come, a new file every PART_ROWS rows."""
+
+    def __init__(self, filesystem: fs.FileSystem, folder: str, usage: str, auditor: Auditor) -> None:
+        self.usage = usage
+        self.parts: list[Part] = []
+        self.class_counts = np.zeros(len(CLASSES), np.int64)
+        self.digests = {column: blake2b(digest_size=16) for column in ("image_id", "label", "pixels")}
+        self._filesystem, self._folder, self._auditor = filesystem, folder, auditor
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._file: pq.ParquetWriter | None = None
+        self._file_rows = 0
+
+    def add(self, rows: pa.Table) -> None:
+        self._pending.append(rows)
+        self._pending_rows += rows.num_rows
+        if self._pending_rows >= ROW_GROUP_ROWS:
+            self._write_groups(pa.concat_tables(self._pending))
+
+    def finish(self) -> None:
+        if self._pending_rows:
+            self._write_groups(pa.concat_tables(self._pending), last=True)
+        self._close_file()
+
+    def abandon(self) -> None:
+        """Ends an upload that a failure interrupted, before the folder is cleared and not some time after."""
+        if self._file is not None:
+            with suppress(OSError, pa.ArrowException):
+                self._file.close()
+            self._file = None
+
+    def _write_groups(self, rows: pa.Table, last: bool = False) -> None:
+        end = rows.num_rows if last else rows.num_rows // ROW_GROUP_ROWS * ROW_GROUP_ROWS
+        for start in range(0, end, ROW_GROUP_ROWS):
+            self._write_group(rows.slice(start, min(ROW_GROUP_ROWS, end - start)).combine_chunks())
+        rest = rows.slice(end)
+        self._pending, self._pending_rows = [rest], rest.num_rows
+
+    def _write_group(self, group: pa.Table) -> None:
+        labels = group.column("label").to_numpy()
+        pixels = pixels_of(group)
+        self.class_counts += np.bincount(labels, minlength=len(CLASSES))
+        self._auditor.add(self.usage, labels, group.column("pixels_hash").to_numpy(), pixels)
+        # Each column has its own digest, so that where groups and parts begin leaves no trace.
+        for image_id in group.column("image_id").to_pylist():
+            self.digests["image_id"].update(image_id.encode() + b"\0")
+        self.digests["label"].update(labels.tobytes())
+        self.digests["pixels"].update(pixels.data)
+        if self._file is None:
+            self._file = self._open_file()
+        self._file.write_table(group, row_group_size=ROW_GROUP_ROWS)
+        self._file_rows += group.num_rows
+        if self._file_rows >= PART_ROWS:
+            self._close_file()
+
+    def _part_name(self) -> str:
+        return f"part-{self.usage}-{len(self.parts):05d}.parquet"
+
+    def _open_file(self) -> pq.ParquetWriter:
+        # Uncompressed: neither lz4 nor zstd shrinks grey faces by even 1 %.
+        return pq.ParquetWriter(
+            f"{self._folder}/{self._part_name()}",
+            SCHEMA,
+            filesystem=self._filesystem,
+            compression="none",
+            use_dictionary=["usage", "label"],
+            write_statistics=["usage", "label"],
+            write_page_checksum=True,
+        )
+
+    def _close_file(self) -> None:
+        if self._file is None:
+            return
+        self._file.close()
+        name = self._part_name()
+        size = self._filesystem.get_file_info(f"{self._folder}/{name}").size
+        self.parts.append(Part(name, self.usage, self._file_rows, size))
+        self._file, self._file_rows = None, 0
+
+
+def _by_usage(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    usages = table.column("usage").unique().to_pylist()
+    if len(usages) == 1:
+        yield usages[0], table
+        return
+    for usage in usages:
+        yield usage, table.filter(pc.equal(table.column("usage"), usage))
+
+
+def _fingerprint(writers: Sequence[_UsageWriter]) -> str:
+    whole = blake2b(digest_size=16)
+    for writer in writers:
+        whole.update(writer.usage.encode() + b"\0")
+        for digest in writer.digests.values():
+            whole.update(digest.digest())
+    return whole.hexdigest()
+
+
+@contextmanager
+def _published(out: str, overwrite: bool) -> Iterator[str]:
+    """Where to write the data set `out`; it takes its place, whole, when the block ends well."""
+    check_destination(out, overwrite)
+    if is_remote(out):
+        _clear_remote(out)
+        try:
+            yield out
+        except BaseException:
+            _clear_remote(out)
+            raise
+        return
+    final = Path(out)
+    temporary = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.tmp"
+    with reported(out, "write"):
+        temporary.mkdir(parents=True)
+    try:
+        yield str(temporary)
+        with reported(out, "write"):
+            _replace_folder(temporary, final, overwrite)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_destination(out: str, overwrite: bool) -> None:
+    """Raises UserError when a data set may not be written to `out`: see `write_dataset`.
+
+    An empty folder may be written to; with `overwrite`, so may one that holds a prepared data set and
+    nothing else.
+    """
+    filesystem, path = resolve(out)
+    with reported(out):
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            return
+        if info.type == fs.FileType.File:
+            raise UserError(f"{redacted(out)} is a file: name a folder for the prepared data set")
+        names = [entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(path))]
+    if names and not overwrite:
+        raise UserError(f"{redacted(out)} exists already: choose another folder, or --overwrite it")
+    foreign = sorted(name for name in names if not _is_ours(name))
+    if foreign:
+        raise UserError(f"{redacted(out)} holds {foreign[0]}, no part of a data set: it is not overwritten")
+
+
+def _is_ours(name: str) -> bool:
+    return name in (MANIFEST, REJECTED) or (name.startswith("part-") and name.endswith(".parquet"))
+
+
+def _clear_remote(out: str) -> None:
+    filesystem, path = resolve(out)
+    with reported(out, "write"):
+        found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        # The manifest goes first: a folder without one is no data set.
+        for info in sorted(found, key=lambda info: info.base_name != MANIFEST):
+            if info.type == fs.FileType.File and _is_ours(info.base_name):
+                filesystem.delete_file(info.path)
+
+
+def _replace_folder(temporary: Path, final: Path, overwrite: bool) -> None:
+    if not overwrite or not final.exists():
+        os.rename(temporary, final)  # fails if someone else has filled `final` in the meantime
+        return
+    old = temporary.with_suffix(".old")
+    os.rename(final, old)
+    try:
+        os.rename(temporary, final)
+    except OSError:
+        os.rename(old, final)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,5 @@
+"""The one exception for a user's mistake. Everything else is a bug and keeps its traceback."""
+
+
+class UserError(Exception):
+    """What was wrong, where, and the mend, in one line. Jobs print it to stderr and exit with code 2."""

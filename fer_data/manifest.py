@@ -1,0 +1,65 @@
+"""What a prepared data set is made of: its parts, their row groups, and the manifest that describes them."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from fer_data.audit import Finding
+
+SCHEMA_VERSION = 1
+ROW_GROUP_ROWS = 1024
+MANIFEST = "manifest.json"
+REJECTED = "rejected.parquet"
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Row group number `index` of the file `part`: `rows` rows, all of one `usage`."""
+
+    part: str
+    index: int
+    rows: int
+    usage: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of the data set: its `rows`, all of one `usage`, in `bytes` bytes."""
+
+    name: str
+    usage: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a prepared data set holds. Equal content gives an equal `fingerprint` (hexadecimal),
+
+    whenever, wherever and with however many workers it was prepared. `counts` is rows by usage and class.
+    """
+
+    schema_version: int
+    source: str
+    fingerprint: str
+    counts: dict[str, dict[str, int]]
+    rejected: int
+    audit: tuple[Finding, ...]
+    parts: tuple[Part, ...]
+
+    def rows(self, usage: str) -> int:
+        """How many rows of `usage` there are; 0 when it does not occur."""
+        return sum(self.counts.get(usage, {}).values())
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Reads what `to_json` wrote. Raises ValueError, KeyError or TypeError when it is something else."""
+        fields = json.loads(text)
+        if fields["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {fields['schema_version']}, not {SCHEMA_VERSION}")
+        fields["audit"] = tuple(Finding(**finding) for finding in fields["audit"])
+        fields["parts"] = tuple(Part(**part) for part in fields["parts"])
+        return cls(**fields)

@@ -1,0 +1,158 @@
+"""From any raw form to a prepared data set: once to a folder of the user's, or on first use into a cache."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from fer_data.dataset import MANIFEST, REJECTED, PreparedDataset, open_dataset
+from fer_data.dataset_writer import check_destination, write_dataset
+from fer_data.decoding import decode_all
+from fer_data.errors import UserError
+from fer_data.manifest import SCHEMA_VERSION
+from fer_data.rows import Decoded
+from fer_data.sources import FORMS, open_source
+from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
+
+MAX_REJECTED = 0.01
+
+
+def prepare(
+    raw_uri: str,
+    out: str,
+    *,
+    resize: bool = False,
+    max_rejected: float = MAX_REJECTED,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> PreparedDataset:
+    """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
+
+    `resize` admits images of any size and colour; `max_rejected` is the largest fraction (0 to 1) of
+    rows that may be unusable; `workers` decodes on that many CPUs of a Ray cluster instead of the
+    cores here, with the same result to the byte. Raises UserError for what is wrong with any of them,
+    and then leaves nothing behind.
+    """
+    if not 0 <= max_rejected <= 1 or math.isnan(max_rejected):
+        raise UserError(f"--max-rejected {max_rejected}: give a fraction from 0 to 1")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: give 1 or more, or leave it out to decode on this machine")
+    raw_uri, out = absolute(raw_uri), absolute(out)
+    if is_prepared(raw_uri):
+        raise UserError(f"{redacted(raw_uri)} is a prepared data set already: use it as it is")
+    check_destination(out, overwrite)
+    source = open_source(raw_uri, resize)
+    rejected: list[tuple[str, str]] = []
+    rows = _kept(decode_all(source.chunks, workers), rejected, max_rejected, redacted(raw_uri))
+    write_dataset(rows, out, source.name, rejected=rejected, overwrite=overwrite)
+    return open_dataset(out)
+
+
+def open_or_prepare(
+    data_uri: str,
+    *,
+    resize: bool = False,
+    max_rejected: float = MAX_REJECTED,
+    workers: int | None = None,
+) -> PreparedDataset:
+    """The data set at `data_uri`: a prepared folder, or a raw form, prepared on first use into a cache.
+
+    The cache is `$XDG_CACHE_HOME/fer_data` (else `~/.cache/fer_data`) on this machine; its key is the
+    content of a local file, and the names, sizes and times of anything else. A damaged copy in the
+    cache is made anew. Raises UserError as `prepare` and `open_dataset` do.
+    """
+    data_uri = absolute(data_uri)
+    if is_prepared(data_uri):
+        return open_dataset(data_uri)
+    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected}")
+    place = str(cache_folder() / key)
+    damaged = False
+    if is_prepared(place):
+        try:
+            return open_dataset(place)
+        except UserError:
+            damaged = True
+    try:
+        return prepare(
+            data_uri,
+            place,
+            resize=resize,
+            max_rejected=max_rejected,
+            workers=workers,
+            overwrite=damaged,
+        )
+    except UserError:
+        # Another job may have prepared the same data in the meantime; if not, the error stands.
+        if damaged or not is_prepared(place):
+            raise
+        return open_dataset(place)
+
+
+def is_prepared(uri: str) -> bool:
+    """Whether the folder at `uri` is, or was before it was damaged, a prepared data set."""
+    filesystem, path = resolve(uri)
+    with reported(uri):
+        if filesystem.get_file_info(path).type != fs.FileType.Directory:
+            return False
+        if filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File:
+            return True
+        found = filesystem.get_file_info(fs.FileSelector(path))
+    return any(info.base_name.startswith("part-") and info.extension == "parquet" for info in found)
+
+
+def cache_folder() -> Path:
+    """Where raw data sets are prepared on first use."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer_data"
+
+
+def _kept(
+    decoded: Iterable[Decoded], rejected: list[tuple[str, str]], max_rejected: float, where: str
+) -> Iterator[pa.Table]:
+    """The tables; afterwards, `rejected` is complete and known to be within bounds."""
+    kept = 0
+    for piece in decoded:
+        rejected.extend(piece.rejected)
+        kept += piece.table.num_rows
+        if piece.table.num_rows:
+            yield piece.table
+    if len(rejected) > max_rejected * (kept + len(rejected)):
+        image_id, reason = rejected[0]
+        raise UserError(
+            f"{where}: {len(rejected):,} of {kept + len(rejected):,} rows are unusable, more than "
+            f"{max_rejected:.3%}; the first, {image_id}, {reason}: mend them or raise --max-rejected"
+        )
+
+
+def rejected_reasons(dataset: PreparedDataset) -> list[tuple[str, int]]:
+    """How often each reason occurs in `rejected.parquet`, most frequent first."""
+    filesystem, path = resolve(join(dataset.uri, REJECTED))
+    with reported(join(dataset.uri, REJECTED)):
+        table = pq.read_table(path, filesystem=filesystem, columns=["reason"])
+    return Counter(table.column("reason").to_pylist()).most_common()
+
+
+def _content_key(uri: str, options: str) -> str:
+    filesystem, path = resolve(uri)
+    digest = blake2b(options.encode(), digest_size=16)
+    with reported(uri):
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise UserError(f"{redacted(uri)} does not exist: give a prepared data set, {FORMS}")
+        if info.type == fs.FileType.Directory:
+            listed = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+            for entry in sorted(listed, key=lambda entry: entry.path):
+                name = entry.path.removeprefix(path)
+                digest.update(f"{name}\0{entry.size}\0{entry.mtime_ns}\n".encode(errors="surrogateescape"))
+        elif is_remote(uri):
+            digest.update(f"{uri}\0{info.size}\0{info.mtime_ns}".encode())
+        else:
+            with open(path, "rb") as file:
+                while block := file.read(2**22):
+                    digest.update(block)
+    return digest.hexdigest()

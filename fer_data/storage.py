@@ -1,0 +1,125 @@
+"""Where a local path, `s3://…` or `gs://…` lives: one pyarrow file system and a path inside it.
+
+S3 takes its keys, region and endpoint from the usual AWS_* variables
+(AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for MinIO, moto and the like), GCS
+from Google's application default credentials.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pyarrow import ArrowException, fs
+
+from fer_data.errors import UserError
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def is_remote(uri: str) -> bool:
+    """Whether `uri` names an object store rather than a path on this machine."""
+    match = _SCHEME.match(uri)
+    return match is not None and match[1].lower() != "file"
+
+
+def absolute(uri: str | os.PathLike[str]) -> str:
+    """`uri` in a form that means the same in every process: local paths become absolute."""
+    text = os.fspath(uri)
+    if not text.strip():
+        raise UserError("the path is empty: give a folder, a file, or an s3:// or gs:// URI")
+    if "\0" in text:
+        raise UserError(f"{text!r} holds a zero byte: no path may")
+    if is_remote(text):
+        scheme, _, path = text.partition("://")
+        return f"{scheme}://{path.rstrip('/')}"
+    match = _SCHEME.match(text)
+    local = unquote(urlsplit(text).path) if match else text
+    return os.path.abspath(Path(local).expanduser())
+
+
+def resolve(uri: str | os.PathLike[str]) -> tuple[fs.FileSystem, str]:
+    """The file system that holds `uri`, and the path inside it (no scheme; absolute when local).
+
+    Opens no connection. Raises UserError for an empty path or a scheme other than file, s3 and gs.
+    """
+    text = absolute(uri)
+    if not is_remote(text):
+        return _local(), text
+    scheme, _, path = text.partition("://")
+    bucket = path.partition("/")[0]
+    if scheme.lower() not in ("s3", "gs"):
+        raise UserError(f"{redacted(text)}: paths are local, s3:// or gs://, not {scheme}://")
+    if "@" in bucket or "?" in path:
+        raise UserError(f"{redacted(text)}: keys, region and endpoint belong in the environment")
+    if not bucket:
+        raise UserError(f"{text}: the URI names no bucket ({scheme}://BUCKET/PATH)")
+    environment = tuple((name, os.environ.get(name, "")) for name in _S3_VARIABLES)
+    return (_s3(environment) if scheme.lower() == "s3" else _gcs()), path
+
+
+def redacted(uri: str) -> str:
+    """`uri` without user, password or query, on one line: fit for messages, manifests and logs."""
+    return printable(re.sub(r"//[^/@]*@", "//", uri.split("?")[0]) if is_remote(uri) else uri)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and the like escaped, so that a file name cannot break a message."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def join(uri: str, *names: str) -> str:
+    """`uri` with path components appended."""
+    return "/".join([uri.rstrip("/"), *names])
+
+
+@contextmanager
+def reported(uri: str, doing: str = "read") -> Iterator[None]:
+    """Turns a file system's failure inside the block into one UserError that names `uri`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{redacted(uri)} does not exist: check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{redacted(uri)} holds a file name that is not UTF-8: rename it") from error
+    except (OSError, ArrowException) as error:
+        raise UserError(f"cannot {doing} {redacted(uri)}: {one_line(error)}") from error
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """What `error` says, on one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+_S3_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@lru_cache(maxsize=1)
+def _local() -> fs.FileSystem:
+    return fs.LocalFileSystem()
+
+
+@lru_cache(maxsize=4)
+def _s3(environment: tuple[tuple[str, str], ...]) -> fs.FileSystem:
+    settings = dict(environment)
+    endpoint = settings["AWS_ENDPOINT_URL_S3"] or settings["AWS_ENDPOINT_URL"]
+    region = settings["AWS_REGION"] or settings["AWS_DEFAULT_REGION"]
+    options: dict[str, object] = {}
+    if endpoint:
+        scheme, _, host = endpoint.rpartition("://")
+        options |= {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
+    if region or endpoint:
+        options["region"] = region or "us-east-1"
+    # The SDK's own patience is minutes; a wrong endpoint should be reported while someone is watching.
+    retry = fs.AwsStandardS3RetryStrategy(max_attempts=4)
+    return fs.S3FileSystem(connect_timeout=10, retry_strategy=retry, **options)
+
+
+@lru_cache(maxsize=1)
+def _gcs() -> fs.FileSystem:
+    return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=60))

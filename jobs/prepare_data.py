@@ -1,0 +1,94 @@
+"""Prepare a raw FER-2013 data set, in any published form, as the Parquet folder that every job reads.
+
+    python jobs/prepare_data.py ../shared/data/fer2013_train_public.zip --out data/fer2013
+
+takes about 4 seconds on 2 cores for the 32,298 images of that zip, and prints the
+rows by usage and class, the audit, and why rows were rejected, if any were.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from fer_data.audit import Finding
+from fer_data.dataset import Manifest
+from fer_data.emotions import CLASSES
+from fer_data.errors import UserError
+from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
+from jobs.command_line import exit_with_code, parse
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What to prepare, and where."""
+
+    raw: Annotated[str, tyro.conf.Positional]
+    """Class-folder tree, its zip, CSV, or zip or tar.gz of a CSV: a path, s3:// or gs:// URI."""
+    out: str
+    """Folder for the prepared data set."""
+    resize: bool = False
+    """Admit images of any size and colour (centre square, area interpolation, grey)."""
+    max_rejected: float = MAX_REJECTED
+    """Largest fraction of rows that may be unusable."""
+    workers: int | None = None
+    """Decode on this many CPUs of a Ray cluster (RAY_ADDRESS, else a local one) instead of the cores here."""
+    overwrite: bool = False
+    """Replace the data set that is in the folder."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_rejected <= 1:
+            raise UserError(f"--max-rejected {self.max_rejected}: give a fraction from 0 to 1")
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"--workers {self.workers}: give 1 or more")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepare, and print what came of it."""
+    options = parse(PrepareOptions, argv, description=__doc__)
+    dataset = prepare(
+        options.raw,
+        options.out,
+        resize=options.resize,
+        max_rejected=options.max_rejected,
+        workers=options.workers,
+        overwrite=options.overwrite,
+    )
+    console = Console()
+    console.print(counts_table(dataset.manifest))
+    console.print(audit_table(dataset.manifest.audit))
+    console.print(f"Rejected rows: {dataset.manifest.rejected:,}")
+    for reason, count in rejected_reasons(dataset)[:10]:
+        console.print(f"  {count:,} rows: {reason}", markup=False)
+    console.print(f"Prepared in {dataset.uri} (fingerprint {dataset.manifest.fingerprint})", soft_wrap=True)
+
+
+def counts_table(manifest: Manifest) -> Table:
+    """Rows by class and usage."""
+    table = Table("class", title=f"Rows of {manifest.source}", title_justify="left")
+    for usage in manifest.counts:
+        table.add_column(usage, justify="right")
+    for label in CLASSES:
+        table.add_row(label, *(f"{manifest.counts[usage][label]:,}" for usage in manifest.counts))
+    table.add_section()
+    table.add_row("all", *(f"{manifest.rows(usage):,}" for usage in manifest.counts))
+    return table
+
+
+def audit_table(audit: Sequence[Finding]) -> Table:
+    """One row per check, one column per usage."""
+    usages = [*dict.fromkeys(finding.usage for finding in audit if finding.usage != "all"), "all"]
+    table = Table("check", title="Audit", title_justify="left")
+    for usage in usages:
+        table.add_column(usage, justify="right")
+    for check in dict.fromkeys(finding.check for finding in audit):
+        counts = {finding.usage: f"{finding.count:,}" for finding in audit if finding.check == check}
+        table.add_row(check, *(counts.get(usage, "") for usage in usages))
+    return table
+
+
+if __name__ == "__main__":
+    exit_with_code(main)

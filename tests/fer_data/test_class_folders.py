@@ -1,0 +1,124 @@
+"""Class-folder trees: usage, class and id of each image, and what is passed over, rejected or refused."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fer_data.errors import UserError
+from tests.fer_data.raw_forms import (
+    complaint,
+    faces,
+    jpeg,
+    png,
+    read,
+    write,
+    zipped,
+)
+
+
+def test_a_row_of_a_tree_is_named_by_its_files_stem(tmp_path):
+    rows, _ = read(write(tmp_path / "t", {"train/sad/Training_12.png": png(faces(1)[0])}))
+    assert [row["image_id"] for row in rows] == ["Training_12"]
+
+
+def test_files_of_equal_stems_get_ids_that_still_differ_and_sort_as_names(tmp_path):
+    a, b, c = faces(3)
+    files = {"train/sad/x1.png": png(a), "train/fear/x1.png": png(b), "train/sad/x10.png": png(c)}
+    rows, _ = read(write(tmp_path / "t", files))
+    ids = sorted(row["image_id"] for row in rows)
+    assert ids == ["x1.png@train/fear", "x1.png@train/sad", "x10"]
+
+
+def test_usage_is_what_the_name_says_else_what_the_folder_says(tmp_path):
+    a, b, c = faces(3)
+    files = {"test/sad/PrivateTest_1.png": png(a), "test/sad/other.png": png(b), "train/sad/im0.png": png(c)}
+    rows, _ = read(write(tmp_path / "t", files))
+    usages = {row["image_id"]: row["usage"] for row in rows}
+    assert usages == {"PrivateTest_1": "private_test", "other": "test", "im0": "training"}
+
+
+def test_with_a_validation_folder_it_and_the_test_folder_stand_for_the_two_tests(tmp_path):
+    a, b, c = faces(3)
+    files = {"train/sad/a.png": png(a), "val/sad/b.png": png(b), "test/sad/c.png": png(c)}
+    rows, _ = read(write(tmp_path / "t", files))
+    assert {row["image_id"]: row["usage"] for row in rows} == {
+        "a": "training",
+        "b": "public_test",
+        "c": "private_test",
+    }
+
+
+def test_the_train_folder_itself_may_be_given(tmp_path):
+    write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0])})
+    rows, _ = read(str(tmp_path / "t" / "train"))
+    assert [row["usage"] for row in rows] == ["training"]
+
+
+def test_class_folders_are_known_by_name_in_any_case_and_by_synonym(tmp_path):
+    names = ["Anger", "disgusted", "FEAR", "happiness", "sadness", "surprised", "neutral"]
+    files = {f"train/{name}/{name}.png": png(face) for name, face in zip(names, faces(7), strict=True)}
+    rows, _ = read(write(tmp_path / "t", files), resize=True)
+    assert {row["image_id"]: row["label"] for row in rows} == {name: i for i, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("form", ["t", "t.zip"])
+def test_litter_of_operating_systems_is_passed_over(form, tmp_path):
+    litter = {
+        "train/sad/Thumbs.db": b"\0",
+        "train/sad/.DS_Store": b"\0",
+        "train/sad/._a.png": b"\0",
+        "__MACOSX/train/sad/._a.png": b"\0",
+        "README.md": b"hello",
+    }
+    files = {"train/sad/a.png": png(faces(1)[0]), **litter}
+    rows, rejected = read(write(tmp_path / form, files if form == "t" else zipped(files)))
+    assert [row["image_id"] for row in rows] == ["a"]
+    assert rejected == []
+
+
+def test_an_unknown_class_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match="unknown class folder 'contempt'"):
+        read(write(tmp_path / "t", {"train/contempt/a.png": png(faces(1)[0])}))
+
+
+def test_a_name_that_would_break_the_line_is_escaped(tmp_path):
+    said = complaint(write(tmp_path / "t.zip", zipped({"train/con\ntempt/a.png": png(faces(1)[0])})))
+    assert "con\\ntempt" in said
+    assert "\n" not in said
+
+
+def test_class_folders_in_neither_train_nor_test_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no train, val or test folder"):
+        read(write(tmp_path / "t", {"sad/a.png": png(faces(1)[0])}))
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (b"", "is empty"),
+        (b"not an image", "neither a JPEG nor a PNG"),
+        (jpeg(faces(1)[0])[:-200], "truncated JPEG"),
+        (png(faces(1)[0])[:1000], "cannot be decoded"),
+        (png(np.zeros((50, 48), np.uint8)), "is 48x50, not 48x48"),
+        (png(np.full((48, 48, 3), (0, 0, 255), np.uint8)), "in colour"),
+        (png(np.zeros((48, 48), np.uint16)), "8 bits"),
+    ],
+)
+def test_an_image_that_is_no_grey_face_of_48_by_48_is_rejected_with_the_reason(image, reason, tmp_path):
+    files = {"train/sad/bad.png": image, "train/sad/good.png": png(faces(1)[0])}
+    rows, rejected = read(write(tmp_path / "t", files))
+    assert [row["image_id"] for row in rows] == ["good"]
+    assert [row[0] for row in rejected] == ["bad"]
+    assert reason in rejected[0][1]
+
+
+def test_an_image_of_a_format_that_is_not_read_is_rejected_not_passed_over(tmp_path):
+    files = {"train/sad/a.webp": b"RIFF", "train/sad/b.png": png(faces(1)[0])}
+    assert [row[0] for row in read(write(tmp_path / "t", files))[1]] == ["a"]
+
+
+def test_a_file_name_that_is_not_utf8_is_told_not_a_traceback(tmp_path):
+    write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0])})
+    (tmp_path / "t" / "train" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    assert "not UTF-8" in complaint(str(tmp_path / "t"))

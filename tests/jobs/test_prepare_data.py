@@ -1,0 +1,160 @@
+"""The command: what it prints, what it leaves, and its exit code for every mistake."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_data.dataset import open_dataset
+from jobs.command_line import exit_with_code
+from jobs.prepare_data import main
+
+REPOSITORY = Path(__file__).parents[2]
+ROW = f"3,{' '.join(['7'] * 2304)},Training"
+
+
+def csv(*rows: str, header: str = "emotion,pixels,Usage") -> bytes:
+    return "\n".join([header, *rows]).encode()
+
+
+def zipped(**files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    return buffer.getvalue()
+
+
+def tar_gz(path: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        member = tarfile.TarInfo(path)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+FACE = cv2.imencode(".png", np.arange(2304, dtype=np.uint8).reshape(48, 48))[1].tobytes()
+SMALL = cv2.imencode(".png", np.zeros((40, 48), np.uint8))[1].tobytes()
+
+MISTAKES = {
+    "an empty file": (b"", "is empty"),
+    "not an archive": (b"hello", "the header is 'hello'"),
+    "a truncated zip": (zipped(**{"train/sad/a.png": FACE})[:-30], "damaged"),
+    "a path out of a zip": (zipped(**{"../a.csv": csv(ROW)}), "not safe"),
+    "an absolute path in a tar": (tar_gz("/a.csv", csv(ROW)), "not safe"),
+    "an oversized member": (zipped(**{"train/sad/a.png": bytes(33 * 2**20)}), "no image here is that large"),
+    "a wrong header": (csv(ROW, header="label,pixels,Usage"), "emotion,pixels,Usage"),
+    "a row of 2,303 values": (csv(ROW.replace("7 ", "", 1)), "has 2,303 pixels"),
+    "a value that is no number": (csv(ROW.replace("7", "seven", 1)), "not numbers"),
+    "an unknown usage": (csv(ROW, ROW.replace("Training", "Holdout")), "row 2: Usage is 'Holdout'"),
+    "an unreadable image": (zipped(**{"train/sad/a.png": b"torn"}), "neither a JPEG nor a PNG"),
+    "a wrong-sized image": (zipped(**{"train/sad/a.png": SMALL}), "48x40, not 48x48"),
+    "an unknown class folder": (zipped(**{"train/contempt/a.png": FACE}), "'contempt'"),
+}
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of the command."""
+    code = 0
+    try:
+        exit_with_code(lambda: main(argv))
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_data_is_one_line_and_exit_code_2_and_leaves_nothing(mistake, capsys, tmp_path):
+    content, message = MISTAKES[mistake]
+    raw = tmp_path / "raw.bin"
+    raw.write_bytes(content)
+    code, _, err = run(capsys, str(raw), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert message in err
+    assert "raw.bin" in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.bin"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("missing.zip", "--out", "out"), "missing.zip does not exist"),
+        (("", "--out", "out"), "path is empty"),
+        (("raw.csv",), "--out"),
+        (("raw.csv", "--out", "out", "--max-rejected", "1.5"), "--max-rejected 1.5"),
+        (("raw.csv", "--out", "out", "--max-rejected", "nan"), "--max-rejected nan"),
+        (("raw.csv", "--out", "out", "--workers", "0"), "--workers 0"),
+        (("raw.csv", "--out", "out", "--wrokers", "2"), "--wrokers"),
+        (("raw.csv", "--out", "raw.csv"), "raw.csv is a file"),
+        (("raw.csv", "--out", "full"), "full exists already"),
+        (("raw.csv", "--out", "raw.csv/out"), "raw.csv/out"),
+        (("gopher://x/raw.csv", "--out", "out"), "not gopher://"),
+    ],
+)
+def test_a_mistake_in_the_options_is_one_line_and_exit_code_2(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("raw.csv").write_bytes(csv(ROW))
+    Path("full").mkdir()
+    Path("full/thesis.tex").touch()
+    code, _, err = run(capsys, *argv)
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "raw.csv"]
+
+
+def test_counts_audit_and_reasons_are_printed(capsys, tmp_path):
+    rows = [ROW, ROW, ROW.replace("3,7", "4,7"), ROW.replace("Training", "PublicTest"), ROW.replace("7", "x", 1)]
+    (tmp_path / "raw.csv").write_bytes(csv(*rows))
+    out = str(tmp_path / "out")
+    code, printed, err = run(capsys, str(tmp_path / "raw.csv"), "--out", out, "--max-rejected", "0.5")
+    assert (code, err) == (0, "")
+    lines = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in printed.splitlines() if "│" in line}
+    cells = {name: [cell.strip() for cell in row] for name, row in lines.items()}
+    assert cells["happy"] == ["2", "1"]
+    assert cells["all"] == ["3", "1"]
+    assert cells["redundant copies"] == ["2", "0", "3"]
+    assert cells["also in training"] == ["", "1", ""]
+    assert cells["blank images"] == ["3", "1", "4"]
+    assert cells["label conflicts"] == ["1", "0", "1"]
+    assert "Rejected rows: 1" in printed
+    assert "1 rows: pixels are not numbers between spaces" in printed
+    assert f"Prepared in {out}" in printed
+    assert open_dataset(out).manifest.rows("training") == 3
+
+
+def test_overwrite_replaces_a_data_set(capsys, tmp_path):
+    out = str(tmp_path / "out")
+    for rows in (1, 2):
+        (tmp_path / "raw.csv").write_bytes(csv(*[ROW] * rows))
+        assert run(capsys, str(tmp_path / "raw.csv"), "--out", out, "--overwrite")[0] == 0
+    assert open_dataset(out).manifest.rows("training") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("missing.csv",), "missing.csv does not exist"),
+        (("raw.csv", "--workers", "1"), "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:9"),
+    ],
+)
+def test_the_script_by_itself_fails_in_one_line(options, message, tmp_path):
+    (tmp_path / "raw.csv").write_bytes(csv(ROW))
+    command = [sys.executable, str(REPOSITORY / "jobs/prepare_data.py"), *options, "--out", "out"]
+    places = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": places, "RAY_ADDRESS": "127.0.0.1:9"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["raw.csv"]
