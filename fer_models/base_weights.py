@@ -1,0 +1,110 @@
+"""Weights that a ResNet-50's training starts from: ImageNet's, or those of one of our checkpoints."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from fer_data.errors import UserError
+from fer_data.storage import one_line, redacted
+from fer_models.checkpoint import load_model
+from fer_models.foreign_files import HDF5_MAGIC, is_folder, read_bounded
+from fer_models.hdf5 import read_layer_weights
+from fer_models.resnet50 import BACKBONE_STAGES, preprocessing_of, stages
+
+IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{IMAGENET_FILE}"
+_IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"  # As keras.applications.resnet has it.
+
+
+class _Weight(NamedTuple):
+    name: str
+    values: np.ndarray
+
+
+def load_base_weights(model: keras.Model, source: str) -> None:
+    """Set the backbone (stem and conv2 to conv5) of a `resnet50` model; the head stays as it is.
+
+    `source` is `none`, `imagenet` (Keras's own download, kept in its cache), a
+    `.h5` of ResNet-50 weights without top in the format that Keras publishes,
+    or a checkpoint folder of a ResNet-50 with the same preprocessing; files
+    and folders may be local, s3:// or gs://.
+
+    Every parameter arrives or none changes. Raises UserError when the source
+    cannot be read or fetched, naming the first layer, weight or shape that
+    differs, and when `model` is another network.
+    """
+    if source == "none":
+        return
+    layers = _backbone(model, "the model to train")
+    path = fetch_imagenet() if source == "imagenet" else source
+    where = redacted(path)
+    found = _from_checkpoint(path, model) if is_folder(path) else _from_file(path)
+    for layer in layers:
+        if layer.name not in found:
+            raise UserError(f"{where}: it has no layer {layer.name}: not the weights of a Keras ResNet-50")
+        _require_same(layer, found[layer.name], where)
+    names = {layer.name for layer in layers}
+    if extra := [name for name in found if name not in names]:
+        raise UserError(
+            f"{where}: it has a layer {extra[0]} beyond ResNet-50's: take the file without top (…_notop.h5)"
+        )
+    for layer in layers:
+        layer.set_weights([weight.values for weight in found[layer.name]])
+
+
+def fetch_imagenet() -> str:
+    """Path of the published ImageNet weights without top, fetched into Keras's cache on first use.
+
+    Raises UserError, saying how to fetch the file by hand, where there is no network.
+    """
+    try:
+        return keras.utils.get_file(IMAGENET_FILE, IMAGENET_URL, cache_subdir="models", file_hash=_IMAGENET_MD5)
+    except Exception as error:  # get_file turns the network's many failures into bare Exceptions.
+        raise UserError(
+            f"cannot fetch the ImageNet weights ({one_line(error, 120)}): fetch {IMAGENET_URL} by hand "
+            f"and give --weights the path of the file"
+        ) from error
+
+
+def _from_file(uri: str) -> dict[str, list[_Weight]]:
+    content = read_bounded(uri)
+    if not content.startswith(HDF5_MAGIC):
+        raise UserError(f"{redacted(uri)} is no HDF5 file: base weights are an .h5 file or a checkpoint folder")
+    layers = read_layer_weights(content, redacted(uri))
+    return {
+        layer: [_Weight(name.rpartition("/")[2].partition(":")[0], values) for name, values in weights]
+        for layer, weights in layers.items()
+    }
+
+
+def _from_checkpoint(uri: str, model: keras.Model) -> dict[str, list[_Weight]]:
+    saved, _ = load_model(uri)
+    layers = _backbone(saved, redacted(uri))
+    if (theirs := preprocessing_of(saved)) != (ours := preprocessing_of(model)):
+        raise UserError(f"{redacted(uri)} was trained with the preprocessing {theirs}, not {ours}: choose {theirs}")
+    return {
+        layer.name: [_Weight(v.name, a) for v, a in zip(layer.weights, layer.get_weights(), strict=True)]
+        for layer in layers
+    }
+
+
+def _backbone(model: keras.Model, where: str) -> list[keras.layers.Layer]:
+    """The layers that have weights, stem to conv5."""
+    try:
+        found = stages(model)
+    except ValueError:
+        raise UserError(f"{where} is no ResNet-50: base weights are for ResNet-50 alone") from None
+    return [layer for stage in BACKBONE_STAGES for layer in found[stage] if layer.weights]
+
+
+def _require_same(layer: keras.layers.Layer, found: Sequence[_Weight], where: str) -> None:
+    expected = [(variable.name, tuple(variable.shape)) for variable in layer.weights]
+    actual = [(weight.name, weight.values.shape) for weight in found]
+    if expected != actual:
+        raise UserError(f"{where}: the layer {layer.name} has {_listed(actual)}, not {_listed(expected)}")
+
+
+def _listed(weights: list[tuple[str, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name} {'×'.join(map(str, shape)) or 'scalar'}" for name, shape in weights)

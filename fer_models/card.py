@@ -1,0 +1,88 @@
+"""The card that travels with a checkpoint's weights: what they are and how they came to be."""
+
+import importlib.metadata
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError, with_config
+
+from fer_data.emotions import CLASSES
+from fer_data.errors import UserError
+
+FORMAT_VERSION = 1
+_PACKAGES = ("ray", "tensorflow", "keras", "numpy")
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
+class Card:
+    """Everything a checkpoint says about itself; `card.json` is this, field by field.
+
+    `metrics` holds a row per finished epoch, as in `history.csv`; `state` the
+    numbers that training needs to go on; `sha256` the digest of every other
+    file of the checkpoint.
+    """
+
+    model: str
+    epoch: int
+    parameters: int
+    precision: str
+    protocol: str
+    data_fingerprint: str
+    configuration: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    format_version: int = FORMAT_VERSION
+    classes: tuple[str, ...] = CLASSES
+    input: dict[str, Any] = field(
+        default_factory=lambda: {
+            "shape": [48, 48, 1],
+            "dtype": "uint8",
+            "range": [0, 255],
+            "channels": "grey",
+        }
+    )
+    versions: dict[str, str] = field(default_factory=lambda: package_versions())
+    git_commit: str | None = field(default_factory=lambda: git_commit())
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "Card":
+        """Raises UserError, naming `where`, when `text` is not a card of this format."""
+        try:
+            card = TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise UserError(f"{where}: not a checkpoint card ({place}: {first['msg']})") from None
+        if card.format_version > FORMAT_VERSION:
+            raise UserError(
+                f"{where}: written by a newer version (format {card.format_version}, "
+                f"this one reads {FORMAT_VERSION}); update this package"
+            )
+        return card
+
+
+def package_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this code runs from; None outside one."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError:
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,55 @@
+"""Save and load models as checkpoints; `checkpoint_files` says what a checkpoint is made of."""
+
+import io
+import tempfile
+from pathlib import Path
+from zipfile import BadZipFile
+
+import keras
+import numpy as np
+
+from fer_data.errors import UserError
+from fer_data.storage import join, one_line, redacted
+from fer_models.card import Card
+from fer_models.checkpoint_files import MODEL_FILE, STATE_FILE, publish_checkpoint, read_card, read_verified
+
+
+def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, np.ndarray] | None = None) -> Card:
+    """Write `model`, `card` and, to resume from, the arrays of `state` at `uri`; see `publish_checkpoint`."""
+    with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
+        path = Path(folder) / MODEL_FILE
+        model.save(path)
+        files = {MODEL_FILE: path.read_bytes()}
+    if state is not None:
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **state)
+        files[STATE_FILE] = buffer.getvalue()
+    return publish_checkpoint(uri, files, card)
+
+
+def load_model(uri: str) -> tuple[keras.Model, Card]:
+    """The model and the card of the checkpoint at `uri`.
+
+    Keras's safe mode is on and nothing is unpickled. Raises UserError when the
+    folder is no checkpoint or one of its files does not match the card.
+    """
+    card = read_card(uri)
+    content = read_verified(uri, card, MODEL_FILE)
+    with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
+        path = Path(folder) / MODEL_FILE
+        path.write_bytes(content)
+        try:
+            return keras.models.load_model(path, compile=False, safe_mode=True), card
+        except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
+            raise UserError(f"{redacted(uri)}: Keras cannot load the model: {one_line(error)}") from error
+
+
+def load_training_state(uri: str) -> tuple[dict[str, np.ndarray], Card]:
+    """The arrays to resume from, by name, and the card. Raises UserError as `load_model` does."""
+    card = read_card(uri)
+    content = read_verified(uri, card, STATE_FILE)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}, card
+    except (ValueError, OSError, BadZipFile) as error:
+        raise UserError(f"{redacted(join(uri, STATE_FILE))}: cannot be read: {one_line(error)}") from error

@@ -1,0 +1,101 @@
+"""The files of a checkpoint: written whole, verified when read. Needs neither Keras nor TensorFlow.
+
+    model.keras          the whole network, raw pixels in, probabilities out
+    training_state.npz   every variable in training and of its optimizer (while training)
+    card.json            what it is, and the SHA-256 of every other file; written last
+
+A folder without a card that matches its files is no checkpoint: something died
+while writing it, or it has been damaged since.
+"""
+
+import hashlib
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+from pyarrow import fs
+
+from fer_data.errors import UserError
+from fer_data.storage import is_remote, join, redacted, reported, resolve
+from fer_models.card import Card
+
+MODEL_FILE = "model.keras"
+STATE_FILE = "training_state.npz"
+CARD_FILE = "card.json"
+UNFINISHED = ".writing-"
+"""Prefix of files and folders that are still being written."""
+
+
+def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:
+    """Write a checkpoint at `uri`, replacing what is there; returns the card with the digests of `files`.
+
+    The folder appears complete or not at all: a local one by rename, a remote
+    one because its card is removed first and written last. Raises UserError
+    when the storage refuses (no space, no permission); nothing stays behind.
+    """
+    card = replace(card, sha256={name: _sha256(content) for name, content in files.items()})
+    content = files | {CARD_FILE: card.to_json().encode()}
+    with reported(uri, "write a checkpoint to"):
+        filesystem, path = resolve(uri)
+        if is_remote(uri):
+            if filesystem.get_file_info(f"{path}/{CARD_FILE}").type != fs.FileType.NotFound:
+                filesystem.delete_file(f"{path}/{CARD_FILE}")
+            for name, data in content.items():
+                with filesystem.open_output_stream(f"{path}/{name}") as stream:
+                    stream.write(data)
+        else:
+            _publish_local(Path(path), content)
+    return card
+
+
+def read_card(uri: str) -> Card:
+    """The card of the checkpoint at `uri`. Raises UserError when there is none."""
+    return Card.from_json(_read(uri, CARD_FILE), redacted(join(uri, CARD_FILE)))
+
+
+def verify(uri: str) -> Card:
+    """The card, once every file that it lists has the digest that it states. Raises UserError otherwise."""
+    card = read_card(uri)
+    for name in card.sha256:
+        read_verified(uri, card, name)
+    return card
+
+
+def read_verified(uri: str, card: Card, name: str) -> bytes:
+    """The content of the checkpoint's file `name`. Raises UserError when it is not what `card` says."""
+    if name not in card.sha256 or Path(name).name != name:
+        raise UserError(f"{redacted(uri)}: its card lists no {name}: not a complete checkpoint")
+    content = _read(uri, name)
+    if _sha256(content) != card.sha256[name]:
+        raise UserError(f"{redacted(join(uri, name))} does not match its card: it is damaged or was changed")
+    return content
+
+
+def _publish_local(target: Path, content: dict[str, bytes]) -> None:
+    temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        for name, data in content.items():
+            (temporary / name).write_bytes(data)
+        if target.exists():
+            old = temporary.with_name(f"{temporary.name}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(uri: str, name: str) -> bytes:
+    where = join(uri, name)
+    with reported(where):
+        filesystem, path = resolve(where)
+        with filesystem.open_input_stream(path) as stream:
+            return stream.read()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,63 @@
+"""A residual network of at most 490,000 parameters and 60 million multiply-adds per face."""
+
+import keras
+
+from fer_data.emotions import NUM_CLASSES
+
+MAX_PARAMETERS = 490_000
+MAX_MULTIPLY_ADDS = 60_000_000
+_STAGES = (48, 96, 128)
+
+
+def compact(dropout: float = 0.3) -> keras.Model:
+    """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
+
+    Every image is standardised by its own mean and deviation, then a stem and
+    three residual stages with squeeze-and-excitation (He et al. 2015,
+    arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507) at 24, 12 and 6 pixels.
+    """
+    pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)
+    x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name="standardise")(x)
+    x = _convolution(x, 32, name="stem")
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for i, filters in enumerate(_STAGES):
+        x = _residual_block(x, filters, name=f"stage{i + 1}")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    probabilities = keras.layers.Dense(NUM_CLASSES, activation="softmax", dtype="float32", name="emotion")(x)
+    return keras.Model(pixels, probabilities, name="compact")
+
+
+def _convolution(
+    x: keras.KerasTensor, filters: int, *, size: int = 3, strides: int = 1, name: str
+) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    return keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+
+
+def _residual_block(x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
+    """Halves the resolution: the shortcut is average pooling and a 1×1 convolution."""
+    shortcut = keras.layers.AveragePooling2D(2, name=f"{name}_shortcut_pool")(x)
+    shortcut = _convolution(shortcut, filters, size=1, name=f"{name}_shortcut")
+    x = _convolution(x, filters, strides=2, name=f"{name}_a")
+    x = keras.layers.ReLU(name=f"{name}_a_relu")(x)
+    x = _convolution(x, filters, name=f"{name}_b")
+    x = _squeeze_and_excitation(x, filters, name=f"{name}_se")
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _squeeze_and_excitation(x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
+    weights = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    weights = keras.layers.Dense(filters // 4, activation="relu", name=f"{name}_reduce")(weights)
+    weights = keras.layers.Dense(filters, activation="sigmoid", name=f"{name}_expand")(weights)
+    return keras.layers.Multiply(name=name)([x, weights])

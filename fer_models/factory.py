@@ -1,0 +1,47 @@
+"""From a model's name to the model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from fer_models.cnn import cnn
+from fer_models.compact import compact
+from fer_models.resnet50 import resnet50
+
+MODELS: dict[str, Callable[..., keras.Model]] = {"cnn": cnn, "compact": compact, "resnet50": resnet50}
+
+
+def create_model(name: str, *, dropout: float | None = None, precision: str = "float32", **options: Any) -> keras.Model:
+    """A new model, initialised from Keras's global seed.
+
+    `precision` is a Keras dtype policy (`float32`, `mixed_bfloat16`,
+    `mixed_float16`): variables and probabilities are float32 under each.
+    `dropout` replaces the network's own rate; `options` are the network's own
+    (`input_size`, `head` and `preprocessing` of `resnet50`). Raises KeyError for an unknown name.
+    """
+    if dropout is not None:
+        options["dropout"] = dropout
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return MODELS[name](**options)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def weights_of(model: keras.Model) -> list[keras.Variable]:
+    """All variables that make the model's output: without the states of dropout's random generators."""
+    return [v for v in model.variables if "seed_generator_state" not in v.path]
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds of one image's forward pass, counting convolutions and dense layers."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            positions = 1
+            for size in layer.output.shape[1:-1]:
+                positions *= size
+            total += positions * int(layer.kernel.shape.num_elements())
+    return total

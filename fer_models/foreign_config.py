@@ -1,0 +1,171 @@
+"""A foreign model's configuration, rebuilt layer by layer from a list of what is allowed.
+
+Keras 2 and 3 describe the same layers in different words. Whatever only
+matters to training (initialisers, regularisers, constraints, the compiled
+loss) is left out; what is left must be an ordinary layer with an ordinary
+activation. Classes are never looked up by a module that the file names.
+"""
+
+from typing import Any
+
+import keras
+
+from fer_data.errors import UserError
+from fer_data.storage import one_line, printable
+
+CONTAINERS = ("Sequential", "Functional", "Model")
+# fmt: off
+LAYERS = frozenset((
+    "Activation", "Add", "AlphaDropout", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate",
+    "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU",
+    "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    "GroupNormalization", "LayerNormalization", "LeakyReLU", "MaxPooling2D", "Maximum", "Minimum", "Multiply",
+    "PReLU", "Permute", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
+    "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout2D", "Subtract",
+    "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+))
+ACTIVATIONS = frozenset((
+    "elu", "exponential", "gelu", "leaky_relu", "linear", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "softmax", "softplus", "softsign", "swish", "tanh",
+))
+# fmt: on
+"""Those that mean the same in Keras 2 and 3: hard_sigmoid does not."""
+_ONLY_TRAINING = ("_initializer", "_regularizer", "_constraint")
+_OBSOLETE = {"batch_input_shape", "dtype", "registered_name", "quantization_config", "input_shape"}
+
+
+def rebuild(config: Any, where: str) -> keras.Model:
+    """The model that `config` (Keras 2 or 3, from an archive or HDF5) describes, in float32, with new weights.
+
+    Raises UserError for code (Lambda layers, custom classes and functions), for
+    layers beyond LAYERS, and for a configuration that Keras cannot follow.
+    """
+    try:
+        clean = _container(config, where)
+        model = keras.saving.deserialize_keras_object(clean, safe_mode=True)
+        _ = model.inputs, model.outputs  # A Sequential model that states no input shape has neither.
+        return model
+    except UserError:
+        raise
+    except Exception as error:  # Keras fails on a stranger's configuration in every way there is.
+        raise UserError(f"{where}: Keras cannot rebuild the model: {one_line(_first(error))}") from error
+
+
+def container_layers(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a Sequential's or functional model's layers, in the file's order."""
+    return config["config"]["layers"]
+
+
+def _container(entry: Any, where: str) -> dict[str, Any]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
+        raise UserError(f"{where}: its configuration is not that of a Sequential or functional model")
+    kind, config = entry.get("class_name"), entry["config"]
+    if kind not in CONTAINERS or not isinstance(config.get("layers"), list):
+        raise UserError(f"{where}: a model of the class {_shown(kind)}: only Sequential and functional ones are read")
+    _require_builtin(entry, where)
+    layers = [_layer(layer, where) for layer in config["layers"]]
+    if kind == "Sequential":
+        shape = config.get("build_input_shape") or (entry.get("build_config") or {}).get("input_shape")
+        if layers and layers[0]["class_name"] != "InputLayer" and shape:
+            layers.insert(0, _input({"config": {"batch_shape": shape}}))
+        return _object("keras", "Sequential", {"name": config["name"], "layers": layers})
+    nested = {layer["config"]["name"] for layer in layers if layer["class_name"] in CONTAINERS}
+    for layer, theirs in zip(layers, config["layers"], strict=True):
+        layer["name"] = theirs["name"]
+        layer["inbound_nodes"] = [_node(node, nested, where) for node in theirs["inbound_nodes"]]
+    ends = {key: _ends(config[key], where) for key in ("input_layers", "output_layers")}
+    return _object("keras", "Model", {"name": config["name"], "layers": layers, **ends})
+
+
+def _layer(entry: Any, where: str) -> dict[str, Any]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
+        raise UserError(f"{where}: its configuration has a layer that is none")
+    kind = entry.get("class_name")
+    if kind in CONTAINERS:
+        return _container(entry, where)
+    _require_builtin(entry, where)
+    if kind == "InputLayer":
+        return _input(entry)
+    if kind not in LAYERS:
+        raise UserError(
+            f"{where}: the layer {_shown(entry['config'].get('name'))} is of the class {_shown(kind)}, "
+            f"which may hold code or is unknown here: refused"
+        )
+    config: dict[str, Any] = {"dtype": "float32"}
+    for key, value in entry["config"].items():
+        if key in _OBSOLETE or key.endswith(_ONLY_TRAINING) or (key == "groups" and "Conv2D" in kind and value == 1):
+            continue
+        if key == "alpha" and kind == "LeakyReLU":
+            key = "negative_slope"
+        config[key] = _activation(value, where) if key == "activation" else _plain(value, where)
+    if kind == "BatchNormalization" and isinstance(config.get("axis"), list):
+        config["axis"] = config["axis"][0]  # Keras 2 writes a list of one.
+    return _object("keras.layers", kind, config)
+
+
+def _input(entry: dict[str, Any]) -> dict[str, Any]:
+    config = entry["config"]
+    shape = config.get("batch_shape") or config.get("batch_input_shape")
+    kept = {"batch_shape": [None, *shape[1:]], "dtype": config.get("dtype") or "float32", "name": config.get("name")}
+    return _object("keras.layers", "InputLayer", kept)
+
+
+def _node(node: Any, nested: set[str], where: str) -> Any:
+    """One call of a layer: in Keras 2 a list of (layer, call, output, options), in Keras 3 a dictionary."""
+    plain = _plain(node, where)
+    if not isinstance(plain, list):
+        return plain
+    # Keras 2 counts the building of a nested model as its first call, Keras 3 does not.
+    return [[tensor[0], tensor[1] - (tensor[0] in nested), *tensor[2:]] for tensor in plain]
+
+
+def _ends(tensors: Any, where: str) -> Any:
+    """A model's inputs or outputs; Keras 2 writes a list even of one."""
+    plain = _plain(tensors, where)
+    return plain[0] if len(plain) == 1 and isinstance(plain[0], list) else plain
+
+
+def _activation(value: Any, where: str) -> str:
+    name = value
+    if isinstance(value, dict) and value.get("class_name") == "function":
+        name = value.get("config")
+    if name is None:
+        return "linear"
+    if name not in ACTIVATIONS:
+        raise UserError(f"{where}: the activation {_shown(name)} is none of Keras's usual ones: refused")
+    return name
+
+
+def _plain(value: Any, where: str) -> Any:
+    """`value` when it is numbers, text, lists and references to tensors; anything else could be code."""
+    if isinstance(value, list):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, dict):
+        if value.get("class_name") == "__numpy__":
+            return value["config"]["value"]
+        if value.get("class_name", "__keras_tensor__") not in ("__keras_tensor__", "__tuple__"):
+            raise UserError(f"{where}: an object of the class {_shown(value['class_name'])}: refused")
+        return {key: _plain(item, where) for key, item in value.items()}
+    return value
+
+
+def _require_builtin(entry: dict[str, Any], where: str) -> None:
+    if not isinstance(entry["config"].get("name"), str):
+        raise UserError(f"{where}: its configuration has a {_shown(entry.get('class_name'))} without a name")
+    module, kind, registered = entry.get("module"), entry.get("class_name"), entry.get("registered_name")
+    if (module and str(module).partition(".")[0] not in ("keras", "tf_keras")) or registered not in (None, kind):
+        raise UserError(f"{where}: {_shown(registered or kind)} is a custom class, which is code: refused")
+
+
+def _object(module: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"module": module, "class_name": kind, "config": config, "registered_name": None}
+
+
+def _first(error: BaseException) -> BaseException:
+    """The failure that set off the others: Keras wraps one in as many as the layer is deep."""
+    cause = error.__cause__ or error.__context__
+    return error if cause is None else _first(cause)
+
+
+def _shown(name: Any) -> str:
+    return printable(str(name))[:80]

@@ -1,0 +1,85 @@
+"""Files from strangers: read whole, of bounded size, never unpacked to disk."""
+
+import io
+import json
+from typing import Any, NamedTuple
+from zipfile import BadZipFile, LargeZipFile, ZipFile
+
+from pyarrow import fs
+
+from fer_data.errors import UserError
+from fer_data.storage import one_line, printable, redacted, reported, resolve
+from fer_models.hdf5 import MAX_BYTES, read_text_attribute
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC = b"PK"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+_LIMITS = {CONFIG_FILE: 16 << 20, WEIGHTS_FILE: MAX_BYTES, "metadata.json": 1 << 20}
+"""The parts of a `.keras` archive of ordinary layers, and the bytes that each may have."""
+
+
+class ModelFile(NamedTuple):
+    """A model's configuration, as its JSON says it, and the content of the HDF5 file with its weights."""
+
+    config: Any
+    weights: bytes
+
+
+def is_folder(uri: str) -> bool:
+    """Whether there is a folder at `uri`, not a file. Raises UserError when there is nothing."""
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise FileNotFoundError(uri)
+        return info.type == fs.FileType.Directory
+
+
+def read_bounded(uri: str, limit: int = MAX_BYTES) -> bytes:
+    """The content of the file at `uri`. Raises UserError for one of more than `limit` bytes."""
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        with filesystem.open_input_stream(path) as stream:
+            content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise UserError(f"{redacted(uri)}: more than {limit / 1e9:.1f} GB: no model for this package")
+    return content
+
+
+def parse_archive(content: bytes, where: str) -> ModelFile:
+    """The parts of a `.keras` archive. Raises UserError for a zip of anything else."""
+    try:
+        with ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            if CONFIG_FILE not in names or WEIGHTS_FILE not in names:
+                raise UserError(f"{where}: a zip without {CONFIG_FILE} and {WEIGHTS_FILE}: no Keras archive")
+            if strange := [name for name in names if name not in _LIMITS]:
+                raise UserError(
+                    f"{where}: the archive holds {printable(strange[0])}, which no plain model has: refused"
+                )
+            if len(set(names)) != len(names):
+                raise UserError(f"{where}: the archive holds a part twice: refused")
+            for info in archive.infolist():
+                if info.file_size > _LIMITS[info.filename]:
+                    raise UserError(f"{where}: {info.filename} has {info.file_size / 1e6:,.0f} MB: refused")
+            # A part is read to the size that it states and no further.
+            config, weights = archive.read(CONFIG_FILE), archive.read(WEIGHTS_FILE)
+    except (BadZipFile, LargeZipFile, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise UserError(f"{where}: a truncated or damaged Keras archive: {one_line(error, 120)}") from error
+    return ModelFile(_parse_json(config, f"{where}: {CONFIG_FILE}"), weights)
+
+
+def parse_whole_model(content: bytes, where: str) -> ModelFile:
+    """The parts of a whole model in HDF5 (`.h5`). Raises UserError for HDF5 of another kind."""
+    config = read_text_attribute(content, where, "model_config")
+    if config is None:
+        raise UserError(f"{where}: an HDF5 file without a model (model_config): it may hold weights alone")
+    return ModelFile(_parse_json(config, f"{where}: model_config"), content)
+
+
+def _parse_json(text: str | bytes, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON: {one_line(error, 120)}") from error

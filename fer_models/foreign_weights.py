@@ -1,0 +1,77 @@
+"""The weights of a foreign file, into the model that was rebuilt from its configuration."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from fer_data.errors import UserError
+from fer_models.foreign_config import CONTAINERS, container_layers
+from fer_models.hdf5 import read_archive_weights, read_layer_weights
+
+
+def assign_archive_weights(model: keras.Model, config: dict[str, Any], content: bytes, where: str) -> None:
+    """Set every weight of `model` from `content`, the `model.weights.h5` of the archive with `config`.
+
+    Raises UserError naming the first layer whose weights are missing or of another shape.
+    """
+    _assign_by_path(model, config, "layers", read_archive_weights(content, where), where)
+
+
+def assign_whole_model_weights(model: keras.Model, content: bytes, where: str) -> None:
+    """Set every weight of `model` from `content`, the whole model in HDF5. Raises as above."""
+    found = read_layer_weights(content, where, "model_weights")
+    for layer in model.layers:
+        weights = found.get(layer.name, [])
+        if isinstance(layer, keras.Model):
+            _assign_nested(layer, weights, where)
+        else:
+            _assign(layer, [values for _, values in weights], where)
+
+
+def _assign_by_path(
+    model: keras.Model, config: dict[str, Any], folder: str, found: dict[str, list[np.ndarray]], where: str
+) -> None:
+    """An archive calls layers by class and count (`conv2d`, `conv2d_1`, …), in the order of the configuration."""
+    counts: dict[str, int] = {}
+    for entry in container_layers(config):
+        kind = _snake_case(entry["class_name"])
+        number = counts[kind] = counts.get(kind, -1) + 1
+        path = f"{folder}/{kind}_{number}" if number else f"{folder}/{kind}"
+        if entry["class_name"] == "InputLayer":
+            continue
+        layer = model.get_layer(entry["config"]["name"])
+        if entry["class_name"] in CONTAINERS:
+            _assign_by_path(layer, entry, f"{path}/layers", found, where)
+        else:
+            _assign(layer, found.get(path, []), where)
+
+
+def _assign_nested(model: keras.Model, weights: Sequence[tuple[str, np.ndarray]], where: str) -> None:
+    """HDF5 lists a nested model's weights in one row, each named by its layer: `conv1_conv/kernel:0`."""
+    by_layer: dict[str, list[np.ndarray]] = {}
+    for name, values in weights:
+        by_layer.setdefault(name.split("/")[-2] if "/" in name else "", []).append(values)
+    for layer in _leaves(model):
+        _assign(layer, by_layer.get(layer.name, []), where)
+
+
+def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
+    inner = [_leaves(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers in inner for layer in layers]
+
+
+def _assign(layer: keras.layers.Layer, values: list[np.ndarray], where: str) -> None:
+    expected = [tuple(variable.shape) for variable in layer.weights]
+    actual = [array.shape for array in values]
+    if expected != actual:
+        raise UserError(f"{where}: the layer {layer.name} needs weights of shape {expected}, the file has {actual}")
+    layer.set_weights(values)
+
+
+def _snake_case(name: str) -> str:
+    """As Keras names the parts of an archive: `MaxPooling2D` is `max_pooling2d`, `ReLU` is `re_lu`."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

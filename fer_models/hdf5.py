@@ -1,0 +1,112 @@
+"""Arrays and attributes of HDF5 files from strangers, read as data.
+
+Links to other places or files, storage outside the file and virtual data sets
+are never followed, whatever is read is bounded, and nothing is unpickled.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import numpy as np
+
+from fer_data.errors import UserError
+from fer_data.storage import one_line
+
+MAX_BYTES = 1 << 30
+"""Of one file, and of the arrays in it: ResNet-50 with the state of Adam is 284 MB."""
+
+LayerWeights = dict[str, list[tuple[str, np.ndarray]]]
+"""By layer, in the file's order: the full name of each weight (`conv1_conv/kernel:0`) and its values."""
+
+
+def read_text_attribute(content: bytes, where: str, name: str) -> str | None:
+    """The file's attribute `name` as text, None without one. Raises UserError for a damaged file."""
+    with _opened(content, where) as file:
+        value = file.attrs.get(name)
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeights:
+    """Weights as Keras's HDF5 formats hold them: groups named by layer, weights listed by `weight_names`.
+
+    `group` is where the layers are: the file's root in a weights file,
+    `model_weights` in a whole model. Layers without weights are left out.
+    Raises UserError for a damaged file and for one of another kind.
+    """
+    with _opened(content, where) as file:
+        datasets = _float_datasets(file, where)
+        groups = _groups(file)
+        if group not in groups:
+            raise UserError(f"{where}: an HDF5 file without {group}: not a model as Keras writes them")
+        names = _names(groups[group], "layer_names")
+        if not names:
+            raise UserError(f"{where}: an HDF5 file without layer_names: not weights as Keras writes them")
+        layers: LayerWeights = {}
+        for layer in names:
+            path = f"{group}/{layer}".strip("/")
+            weights = _names(groups[path], "weight_names") if path in groups else []
+            for name in weights:
+                if f"{path}/{name}" not in datasets:
+                    raise UserError(f"{where}: the weight {name} of the layer {layer} is missing")
+            if weights:
+                layers[layer] = [(name, datasets[f"{path}/{name}"][()]) for name in weights]
+        return layers
+
+
+def read_archive_weights(content: bytes, where: str) -> dict[str, list[np.ndarray]]:
+    """Weights as `model.weights.h5` of a `.keras` file holds them: by path of the layer, in order.
+
+    Paths are Keras's, such as `layers/conv2d_1`; the state of optimizer and
+    metrics is left out. Raises UserError for a damaged file.
+    """
+    with _opened(content, where) as file:
+        layers: dict[str, dict[int, h5py.Dataset]] = {}
+        for path, dataset in _float_datasets(file, where).items():
+            layer, _, number = path.rpartition("/vars/")
+            if layer.startswith("layers/") and number.isdecimal():
+                layers.setdefault(layer, {})[int(number)] = dataset
+        return {layer: [found[i][()] for i in sorted(found)] for layer, found in layers.items()}
+
+
+@contextmanager
+def _opened(content: bytes, where: str) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        # h5py's own failures: what this module does with the file raises UserError alone.
+        raise UserError(f"{where}: a truncated or damaged HDF5 file: {one_line(error, 120)}") from error
+
+
+def _groups(file: h5py.File) -> dict[str, h5py.Group]:
+    found: dict[str, h5py.Group] = {"": file}
+    file.visititems(lambda path, item: found.update({path: item}) if isinstance(item, h5py.Group) else None)
+    return found
+
+
+def _float_datasets(file: h5py.File, where: str) -> dict[str, h5py.Dataset]:
+    """Every array of floats by its path; h5py visits what the file itself holds and follows no link."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def visit(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            if item.external or item.is_virtual:
+                raise UserError(f"{where}: the values of {path} are outside the file: refused")
+            found[path] = item
+
+    file.visititems(visit)
+    size = sum(dataset.nbytes for dataset in found.values())
+    if size > MAX_BYTES:
+        raise UserError(f"{where}: {size / 1e9:.1f} GB of weights; at most {MAX_BYTES / 1e9:.1f} GB are read")
+    return found
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """A list of names, which Keras cuts into `attribute0`, `attribute1`, … when it is long."""
+    chunks = [group.attrs[attribute]] if attribute in group.attrs else []
+    while f"{attribute}{len(chunks)}" in group.attrs and attribute not in group.attrs:
+        chunks.append(group.attrs[f"{attribute}{len(chunks)}"])
+    return [name.decode() if isinstance(name, bytes) else str(name) for chunk in chunks for name in chunk]

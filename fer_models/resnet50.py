@@ -1,0 +1,105 @@
+"""ResNet-50 with the original project's head: 23,680,487 parameters, of which 23,627,303 trainable."""
+
+from typing import Literal
+
+import keras
+
+from fer_data.emotions import NUM_CLASSES
+from fer_data.errors import UserError
+
+PARAMETERS = 23_680_487
+HEADS = ("published", "pooled")
+PREPROCESSINGS = ("divide_by_255", "imagenet")
+INPUT_SIZES = (48, 224)
+BACKBONE_STAGES = ("stem", "conv2", "conv3", "conv4", "conv5")
+STAGES = (*BACKBONE_STAGES, "head")
+_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+_MEAN_LAYER = "subtract_imagenet_mean"
+
+Head = Literal["published", "pooled"]
+Preprocessing = Literal["divide_by_255", "imagenet"]
+
+
+def resnet50(
+    dropout: float = 0.6,
+    input_size: int = 48,
+    head: Head = "published",
+    preprocessing: Preprocessing = "divide_by_255",
+) -> keras.Model:
+    """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
+
+    Keras's ResNet50 without top (He et al. 2015, arXiv:1512.03385), its layers
+    under their Keras names, on `input_size` × `input_size` pixels (48 to 224,
+    bilinear). The published head is three dense layers at every position,
+    dropout, and a dense layer, batch norm and softmax over all positions; the
+    pooled one is global average pooling, dropout and softmax. `imagenet` gives
+    the backbone what the published ImageNet weights were trained on: BGR, 0 to
+    255, less the mean of each channel (keras.applications.resnet, "caffe").
+
+    Raises UserError for an unknown head or preprocessing, or another size.
+    """
+    if head not in HEADS:
+        raise UserError(f"unknown head {head!r}: choose one of {', '.join(HEADS)}")
+    if not INPUT_SIZES[0] <= input_size <= INPUT_SIZES[1]:
+        raise UserError(f"ResNet-50 takes an input size of 48 to 224, not {input_size}")
+    pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
+    x = _preprocess(pixels, input_size, preprocessing)
+    x = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x).output
+    x = _published_head(x, dropout) if head == "published" else _pooled_head(x, dropout)
+    probabilities = keras.layers.Dense(NUM_CLASSES, activation="softmax", dtype="float32", name="emotion")(x)
+    return keras.Model(pixels, probabilities, name="resnet50")
+
+
+def stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
+    """All layers of a `resnet50` model by stage, from input to output: stem, conv2 to conv5, head.
+
+    Raises ValueError when `model` is another network.
+    """
+    found: dict[str, list[keras.layers.Layer]] = {stage: [] for stage in STAGES}
+    current = "stem"
+    for layer in model.layers:  # By depth: the stages follow one another.
+        prefix = layer.name.partition("_block")[0]
+        if prefix in BACKBONE_STAGES:
+            current = prefix
+        elif current == "conv5":
+            current = "head"
+        found[current].append(layer)
+    if not all(found.values()):
+        raise ValueError(f"{model.name} is no ResNet-50: it has no stage {next(s for s in STAGES if not found[s])}")
+    return found
+
+
+def preprocessing_of(model: keras.Model) -> Preprocessing:
+    """Which of PREPROCESSINGS a `resnet50` model holds."""
+    return "imagenet" if any(layer.name == _MEAN_LAYER for layer in model.layers) else "divide_by_255"
+
+
+def _preprocess(pixels: keras.KerasTensor, input_size: int, preprocessing: str) -> keras.KerasTensor:
+    """Float32 under every precision: bfloat16 holds only 8 bits of a resized or centred pixel."""
+    if preprocessing not in PREPROCESSINGS:
+        raise UserError(f"unknown preprocessing {preprocessing!r}: choose one of {', '.join(PREPROCESSINGS)}")
+    imagenet = preprocessing == "imagenet"
+    scale = 1.0 if imagenet else 1 / 255
+    x = keras.layers.Rescaling(scale, dtype="float32", name="rescale")(pixels)
+    if input_size != 48:
+        x = keras.layers.Resizing(input_size, input_size, interpolation="bilinear", dtype="float32", name="upsample")(x)
+    x = keras.layers.Concatenate(dtype="float32", name="grey_to_rgb")([x, x, x])  # Equal channels: RGB is BGR.
+    if imagenet:
+        offset = [-mean for mean in _IMAGENET_MEAN_BGR]
+        x = keras.layers.Rescaling(1.0, offset, dtype="float32", name=_MEAN_LAYER)(x)
+    return x
+
+
+def _published_head(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
+    for units in (32, 64, 128):
+        x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_uniform", name=f"dense_{units}")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(32, kernel_initializer="he_uniform", name="dense")(x)
+    x = keras.layers.BatchNormalization(name="batch_norm")(x)
+    return keras.layers.ReLU(name="relu")(x)
+
+
+def _pooled_head(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.layers.Dropout(dropout, name="dropout")(x)
