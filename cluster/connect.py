@@ -1,0 +1,63 @@
+"""Connect to Ray: the cluster that RAY_ADDRESS names, or a Ray of our own on the loopback address."""
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from cluster.loopback import ray_on_loopback
+from fer_data.errors import UserError
+
+
+@dataclass(frozen=True)
+class WorkerResources:
+    """What each worker of a run reserves."""
+
+    cpus: int
+    gpus: int
+
+
+def connect() -> None:
+    """Start or join Ray, unless this process has already.
+
+    Raises UserError when RAY_ADDRESS names no reachable cluster.
+    """
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    if not address:
+        ray_on_loopback()
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **common)
+        return
+    try:
+        ray.init(**common)
+    except ConnectionError as error:
+        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable") from error
+
+
+def worker_resources(nodes: list[dict], *, workers: int, device: str, cpus_per_worker: int | None) -> WorkerResources:
+    """CPUs and GPUs for each of `workers`, such that all fit on `nodes` (as from `ray.nodes()`).
+
+    `device` is auto, cpu or gpu. Raises UserError, saying what the cluster
+    has, when they do not fit.
+    """
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    sizes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
+    cpus, gpus = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
+    has = f"the cluster has {_count(len(sizes), 'machine')} with {_count(cpus, 'CPU')} and {_count(gpus, 'GPU')} in all"
+    on_gpu = device == "gpu" or (device == "auto" and gpus >= workers)
+    if on_gpu and gpus < workers:
+        raise UserError(f"--workers {workers} --device gpu needs {workers} GPUs, but {has}")
+    wanted = [cpus_per_worker] if cpus_per_worker else range(max(1, cpus // workers), 0, -1)
+    for cpu in wanted:
+        if sum(min(c // cpu, g) if on_gpu else c // cpu for c, g in sizes) >= workers:
+            return WorkerResources(cpu, int(on_gpu))
+    each = _count(cpus_per_worker or 1, "CPU")
+    raise UserError(f"--workers {workers} needs {each} for each worker, but {has}: ask for fewer workers")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

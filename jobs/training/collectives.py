@@ -1,0 +1,82 @@
+"""What the ranks of one run exchange: sums and gathered arrays, through TensorFlow's collectives."""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from cluster.loopback import close_to_network
+
+
+class Collectives:
+    """Sums and gathers over all ranks; every rank must make the same calls in the same order.
+
+    Variables are ordinary ones, outside the strategy's scope: all that the
+    strategy does is to carry tensors (by NCCL between GPUs, by a gRPC ring
+    between CPUs). With one rank nothing is exchanged and no server started.
+    """
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.rank = rank
+        self.world_size = world_size
+        self._strategy: Any = None
+        if world_size > 1:
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            _close_local_port()
+
+    def sum(self, tensor: tf.Tensor) -> tf.Tensor:
+        """The sum of `tensor` over all ranks, equal bits on each. For use inside a `tf.function`."""
+        if self._strategy is None:
+            return tensor
+
+        def in_replica(value: tf.Tensor) -> tf.Tensor:
+            # The identity places the tensor on the replica's device; a reduction needs to know it.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+        return self._strategy.run(in_replica, args=(tensor,))
+
+    def average_variables(self, variables: list) -> None:
+        """Set float variables to their mean over the ranks, in one exchange."""
+        if self._strategy is None or not variables:
+            return
+        flat = self._sum_now(tf.concat([tf.reshape(v, [-1]) for v in variables], axis=0)) / self.world_size
+        sizes = [int(np.prod(v.shape)) for v in variables]
+        for variable, values in zip(variables, tf.split(flat, sizes), strict=True):
+            variable.assign(tf.reshape(values, variable.shape))
+
+    def gather_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of every rank, in order of rank: float32 [n, k] on each becomes float32 [sum of n, k]."""
+        if self._strategy is None:
+            return rows
+        counts = self._gather_now(tf.constant([[len(rows)]], tf.int32)).numpy()[:, 0]
+        padded = np.zeros((int(counts.max()), rows.shape[1]), np.float32)
+        padded[: len(rows)] = rows
+        shares = np.split(self._gather_now(tf.constant(padded)).numpy(), self.world_size)
+        return np.concatenate([share[:count] for share, count in zip(shares, counts, strict=True)])
+
+    def gather_ints(self, values: list[int]) -> np.ndarray:
+        """Every rank's values (each below 2^31): int32 [world size, number of values]."""
+        if self._strategy is None:
+            return np.array([values], np.int32)
+        return self._gather_now(tf.constant([values], tf.int32)).numpy()
+
+    @tf.function(reduce_retracing=True)
+    def _sum_now(self, tensor: tf.Tensor) -> tf.Tensor:
+        return self.sum(tensor)
+
+    @tf.function(reduce_retracing=True)
+    def _gather_now(self, tensor: tf.Tensor) -> tf.Tensor:
+        def in_replica(value: tf.Tensor) -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_gather(tf.identity(value), axis=0)
+
+        return self._strategy.run(in_replica, args=(tensor,))
+
+
+def _close_local_port() -> None:
+    """Where all ranks are on this machine, no other machine may reach the port that TensorFlow opened."""
+    config = json.loads(os.environ["TF_CONFIG"])
+    addresses = config["cluster"]["worker"]
+    if all(address.startswith("127.") for address in addresses):
+        close_to_network(int(addresses[config["task"]["index"]].rpartition(":")[2]))

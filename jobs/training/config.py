@@ -1,0 +1,206 @@
+"""Everything that decides what a training run computes, validated where it is built.
+
+`TrainConfig` says *what* is trained and is saved with the run; `RunOptions`
+says *where* it runs and is not: the same configuration gives the same model on
+any number of workers.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import TypeAdapter, ValidationError, with_config
+
+from fer_data.augment_draws import AugmentationConfig
+from fer_data.errors import UserError
+from fer_data.storage import one_line, redacted, reported, resolve
+
+Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
+Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How weights follow gradients."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    """Highest learning rate of the schedule."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, for adamw and sgd; never of biases or norms."""
+    momentum: float = 0.9
+    """Nesterov momentum, for sgd."""
+    clip_norm: float = 0.0
+    """Largest global norm of a gradient; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate > 0, "--learning-rate must be above 0", self.learning_rate)
+        _check(self.weight_decay >= 0, "--weight-decay must be 0 or more", self.weight_decay)
+        _check(
+            self.weight_decay == 0 or self.optimizer != "adam",
+            "--weight-decay needs --optimizer adamw or sgd, not adam",
+            self.weight_decay,
+        )
+        _check(0 <= self.momentum < 1, "--momentum must be at least 0 and below 1", self.momentum)
+        _check(self.clip_norm >= 0, "--clip-norm must be 0 or more", self.clip_norm)
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate changes during the run."""
+
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup_epochs: float = 0.0
+    """Linear warm-up from 0."""
+    final_fraction: float = 0.0
+    """Where cosine ends, and what plateau never goes below, as a fraction of the learning rate."""
+    plateau_factor: float = 0.5
+    """What plateau multiplies the learning rate by."""
+    plateau_patience: int = 5
+    """After this many epochs without a better monitored value."""
+
+    def __post_init__(self) -> None:
+        _check(self.warmup_epochs >= 0, "--warmup-epochs must be 0 or more", self.warmup_epochs)
+        _check(0 <= self.final_fraction <= 1, "--final-fraction must be in 0 to 1", self.final_fraction)
+        _check(0 < self.plateau_factor < 1, "--plateau-factor must be between 0 and 1", self.plateau_factor)
+        _check(self.plateau_patience >= 1, "--plateau-patience must be 1 or more", self.plateau_patience)
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run: data, model, loss, optimisation, augmentation and choice of the best epoch."""
+
+    model: str = "cnn"
+    data: str | None = None
+    """A prepared data set, or FER-2013 in any published form; a path or an s3:// or gs:// URI. Without it, the
+    built-in drawn faces."""
+    protocol: Literal["challenge", "notebook"] = "challenge"
+    """Which rows train and which validate."""
+    epochs: int = 200
+    batch_size: int = 256
+    """Images per step over all workers together."""
+    precision: Precision = "auto"
+    """auto: mixed_bfloat16 where every worker's processor has it, mixed_float16 on older GPUs, else float32."""
+    dropout: float | None = None
+    """Instead of the model's own rate."""
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: weigh a class by the inverse of its frequency."""
+    ema: float = 0.0
+    """Decay per step of a moving average of the weights, which is then what is validated and kept; 0: off."""
+    monitor: Monitor = "loss"
+    """Validation metric by which the best epoch is chosen."""
+    patience: int = 20
+    """Stop after this many epochs without a better monitored value; 0: never."""
+    seed: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
+        _check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
+        _check(
+            self.dropout is None or 0 <= self.dropout < 1,
+            "--dropout must be at least 0 and below 1",
+            self.dropout,
+        )
+        _check(
+            0 <= self.label_smoothing < 1,
+            "--label-smoothing must be at least 0 and below 1",
+            self.label_smoothing,
+        )
+        _check(0 <= self.ema < 1, "--ema must be at least 0 and below 1", self.ema)
+        _check(self.patience >= 0, "--patience must be 0 or more", self.patience)
+        _check(0 <= self.seed < 2**31, "--seed must be at least 0 and below 2^31", self.seed)
+
+    def identity(self, data_fingerprint: str) -> str:
+        """Eight hexadecimal digits, equal for runs that compute the same thing from the same data."""
+        values = asdict(replace(self, data=None)) | {"data_fingerprint": data_fingerprint}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+    def flat(self) -> dict[str, Any]:
+        """Every option by its own name, without the groups."""
+        values: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            values |= value if isinstance(value, dict) else {name: value}
+        return values
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> "TrainConfig":
+        """Raises UserError, naming `where` and the field, for unknown fields and bad values."""
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the configuration"
+            raise UserError(f"{redacted(where)}: {place}: {first['msg']}") from None
+
+    @classmethod
+    def read(cls, uri: str) -> "TrainConfig":
+        """The configuration in the JSON file at `uri`. Raises UserError when it is none."""
+        with reported(uri):
+            filesystem, path = resolve(uri)
+            with filesystem.open_input_stream(path) as stream:
+                text = stream.read()
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{redacted(uri)}: not JSON: {one_line(error)}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{redacted(uri)}: not a configuration: give the config.json of a run")
+        return cls.from_dict(values, uri)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and under what name a run happens; nothing here changes what it computes."""
+
+    workers: int = 1
+    """Training processes; on GPUs, one GPU each."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: GPUs when the cluster has enough of them for every worker."""
+    cpus_per_worker: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Threads of each worker; by default an equal share of the machine's."""
+    storage: str = "~/fer_runs"
+    """Folder of all runs: a path that every machine sees, or an s3:// or gs:// URI."""
+    name: str | None = None
+    """Name of the run's folder; by default the model and a digest of configuration and data."""
+    overwrite: bool = False
+    """Discard a run of this name and begin again."""
+    keep: int = 3
+    """How many checkpoints to keep: the best, and the last ones to resume from."""
+    max_failures: int = 3
+    """How many times to restart from the last checkpoint when a worker dies."""
+    tensorboard: bool = False
+    """Also write TensorBoard logs into the run's folder."""
+
+    def __post_init__(self) -> None:
+        _check(self.workers >= 1, "--workers must be 1 or more", self.workers)
+        _check(
+            self.cpus_per_worker is None or self.cpus_per_worker >= 1,
+            "--cpus-per-worker must be 1 or more",
+            self.cpus_per_worker,
+        )
+        _check(self.keep >= 2, "--keep must be 2 or more", self.keep)
+        _check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
+        if self.name is not None and (
+            self.name in ("", ".", "..") or not set(self.name) <= _NAME_CHARACTERS or self.name[0] == "."
+        ):
+            raise ValueError(f"--name may hold letters, digits, '.', '_' and '-', not {self.name!r}")
+
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def _check(holds: bool, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{rule} (it is {value})")

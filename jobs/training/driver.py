@@ -1,0 +1,131 @@
+"""The driver of a training run: data and folder first, then Ray Train, then what came of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.tensorflow import TensorflowTrainer
+from rich.console import Console
+
+from cluster.connect import WorkerResources, connect, worker_resources
+from fer_data.dataset import PreparedDataset
+from fer_data.errors import UserError
+from fer_data.prepare import open_or_prepare
+from fer_data.splits import split
+from fer_data.storage import absolute, is_remote, join, redacted
+from jobs.training.config import RunOptions, TrainConfig
+from jobs.training.curves import draw_curves
+from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
+from jobs.training.run_folder import RunFolder
+from jobs.training.schedule import best_epoch, why_finished
+from jobs.training.task import Task, train_loop_per_worker
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a finished run's files are; `data` is its prepared data set, `best` its best epoch's row of the history."""
+
+    run: str
+    checkpoint: str
+    history: str
+    curves: str
+    data: str
+    protocol: str
+    best: dict[str, Any]
+
+
+def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainResult:
+    """Run or resume the training that `config` describes; the same call again continues or repeats nothing.
+
+    Raises UserError for bad input and for storage that refuses, and
+    `ray.train.TrainingFailedError` when workers keep failing.
+    """
+    config = replace(config, data=absolute(config.data) if config.data else None)
+    dataset = _open_data(config, console)
+    training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
+    fingerprint = dataset.manifest.fingerprint
+    name = options.name or f"{config.model}-{config.identity(fingerprint)}"
+    folder = RunFolder(join(absolute(options.storage), name))
+    if options.tensorboard and is_remote(folder.uri):
+        raise UserError("--tensorboard writes local files: give a local --storage")
+    if options.workers > config.batch_size:
+        raise UserError(f"--batch-size {config.batch_size} cannot be shared by --workers {options.workers}")
+
+    connect()
+    resources = worker_resources(
+        ray.nodes(), workers=options.workers, device=options.device, cpus_per_worker=options.cpus_per_worker
+    )
+    folder.start(config, fingerprint, overwrite=options.overwrite)
+    console.print(
+        f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images, "
+        f"{options.workers} worker(s) of {resources.cpus} CPU(s)" + (" and a GPU" if resources.gpus else ""),
+        f"run {redacted(folder.uri)}",
+        sep="\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    latest = folder.latest(lambda message: console.print(f"warning: {message}", soft_wrap=True))
+    if latest and (reason := why_finished(config, latest.metrics)):
+        console.print(f"nothing to do: {reason}")
+        folder.publish(config, latest.metrics, options.keep)
+    else:
+        _run_workers(config, options, resources, dataset, folder, console)
+    return _result(config, folder, dataset, console)
+
+
+def _open_data(config: TrainConfig, console: Console) -> PreparedDataset:
+    if config.data is None:
+        console.print("no --data: training on the built-in drawn faces, not on photographs")
+        from fer_data.drawn_faces import prepared_drawn_faces
+
+        return prepared_drawn_faces()
+    return open_or_prepare(config.data)
+
+
+def _run_workers(
+    config: TrainConfig,
+    options: RunOptions,
+    resources: WorkerResources,
+    dataset: PreparedDataset,
+    folder: RunFolder,
+    console: Console,
+) -> None:
+    board = ProgressBoard.remote()  # type: ignore[attr-defined]
+    task = Task(
+        config=config,
+        run_uri=folder.uri,
+        dataset=dataset,
+        threads=resources.cpus,
+        keep=options.keep,
+        tensorboard=options.tensorboard,
+        progress=board,
+    )
+    trainer = TensorflowTrainer(
+        train_loop_per_worker,
+        train_loop_config={"task": task},
+        scaling_config=ScalingConfig(
+            num_workers=options.workers,
+            use_gpu=bool(resources.gpus),
+            resources_per_worker={"CPU": resources.cpus} | ({"GPU": 1} if resources.gpus else {}),
+        ),
+        run_config=RunConfig(
+            name="ray_train",
+            storage_path=folder.uri,
+            failure_config=FailureConfig(max_failures=options.max_failures),
+        ),
+    )
+    with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):
+        trainer.fit()
+    if mistake := ray.get(board.mistake.remote()):
+        raise UserError(mistake)
+
+
+def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:
+    history = folder.read_history()
+    rows = [{str(k): None if v != v else v for k, v in row.items()} for row in history.to_dict("records")]
+    epoch = best_epoch(config, rows)
+    best: dict[str, Any] = next(row for row in rows if row["epoch"] == epoch)
+    folder.write_curves(draw_curves(history, f"{config.model}, run {folder.uri.rpartition('/')[2]}", epoch))
+    console.print(f"best {epoch_line(best, config.epochs)}", highlight=False, soft_wrap=True)
+    return TrainResult(folder.uri, folder.best, folder.history, folder.curves, dataset.uri, config.protocol, best)

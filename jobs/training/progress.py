@@ -1,0 +1,122 @@
+"""What a person sees of a run: a live line on a terminal, a line per epoch everywhere else."""
+
+import threading
+import time
+from typing import Any
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@ray.remote(num_cpus=0)
+class ProgressBoard:
+    """Where rank 0 leaves what it is doing and the driver picks it up."""
+
+    def __init__(self) -> None:
+        self._lines: list[str | dict[str, Any]] = []
+        self._now: dict[str, Any] | None = None
+        self._mistake: str | None = None
+
+    def say(self, message: str) -> None:
+        self._lines.append(message)
+
+    def fail(self, mistake: str) -> None:
+        """The run cannot go on until the user has mended something."""
+        self._mistake = mistake
+
+    def mistake(self) -> str | None:
+        return self._mistake
+
+    def update(self, **now: Any) -> None:
+        self._now = now
+
+    def finish_epoch(self, row: dict[str, Any]) -> None:
+        self._lines.append(row)
+        self._now = None
+
+    def take(self, seen: int) -> tuple[list[str | dict[str, Any]], dict[str, Any] | None]:
+        """The lines after the first `seen`, and where the current epoch stands."""
+        return self._lines[seen:], self._now
+
+
+class ProgressDisplay:
+    """Shows a board on the console until left; a context manager."""
+
+    _QUIET_SECONDS = 60.0
+
+    def __init__(self, board: Any, console: Console, *, epochs: int, batch_size: int) -> None:
+        self._board, self._console = board, console
+        self._epochs, self._batch_size = epochs, batch_size
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._seen = 0
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> "ProgressDisplay":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._show(live=False)
+
+    def _follow(self) -> None:
+        if self._console.is_terminal:
+            with self._bar:
+                task = self._bar.add_task("starting the workers", total=None, loss=float("nan"), rate=0.0)
+                while not self._stop.wait(0.3):
+                    self._show(live=True, task=task)
+        else:
+            while not self._stop.wait(0.5):
+                self._show(live=True)
+
+    def _show(self, *, live: bool, task: Any = None) -> None:
+        try:
+            lines, now = ray.get(self._board.take.remote(self._seen), timeout=10)
+        except (ray.exceptions.RayError, TimeoutError):
+            return  # The cluster is going away; the driver says why.
+        self._seen += len(lines)
+        for line in lines:
+            self._print(line if isinstance(line, str) else epoch_line(line, self._epochs))
+        if now is None or not live:
+            return
+        rate = now["step"] * self._batch_size / now["seconds"]
+        if task is not None:
+            self._bar.update(
+                task,
+                description=f"epoch {now['epoch']}/{self._epochs}",
+                completed=now["step"],
+                total=now["steps"],
+                loss=now["loss"],
+                rate=rate,
+            )
+        elif time.monotonic() - self._last_line > self._QUIET_SECONDS:
+            self._print(
+                f"epoch {now['epoch']}/{self._epochs}  step {now['step']}/{now['steps']}  "
+                f"loss {now['loss']:.3f}  {rate:.0f} images/s"
+            )
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._last_line = time.monotonic()
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """One epoch's figures on a line."""
+    return (
+        f"epoch {row['epoch']}/{epochs}  {row['seconds']:.0f} s  {row['images_per_second']:.0f} images/s  "
+        f"training loss {row['training_loss']:.3f} accuracy {row['training_accuracy']:.1%}  "
+        f"validation loss {row['validation_loss']:.3f} accuracy {row['validation_accuracy']:.1%} "
+        f"macro-F1 {row['validation_macro_f1']:.3f}"
+    )

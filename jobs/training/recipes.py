@@ -1,0 +1,33 @@
+"""The default configuration of each model: what `--model NAME` alone trains with."""
+
+from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
+from jobs.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
+
+RECIPES: dict[str, TrainConfig] = {
+    # As the original project trained it. It learns far more slowly in bfloat16: its activations keep the
+    # images' brightness up to the only normalisation, and eight bits leave little else.
+    "cnn": TrainConfig(model="cnn", precision="float32"),
+    "compact": TrainConfig(
+        model="compact",
+        epochs=60,
+        batch_size=128,
+        label_smoothing=0.1,
+        monitor="accuracy",
+        patience=0,
+        optimizer=OptimizerConfig(optimizer="adamw", learning_rate=3e-3, weight_decay=0.01),
+        schedule=ScheduleConfig(schedule="cosine", warmup_epochs=1),
+        augmentation=AugmentationConfig(
+            rotation=12, shift=0.083, zoom=0.15, shear=0, contrast=0.2, brightness=0.1, erase_probability=0.25
+        ),
+    ),
+}
+
+FIRST_RUN = TrainConfig(
+    model="cnn",
+    epochs=3,
+    # Small, since batch norm needs some hundreds of steps before its statistics hold.
+    batch_size=16,
+    schedule=ScheduleConfig(schedule="cosine"),
+    augmentation=NO_AUGMENTATION,
+)
+"""The original network on the drawn faces, for a first look: about a minute on two cores."""

@@ -1,0 +1,156 @@
+"""A run's folder: configuration, checkpoints, history. Local, s3:// or gs://.
+
+config.json               what was trained; `--config` takes it
+best/                     the checkpoint of the best epoch so far
+checkpoints/epoch-0007/   the last few, with the state to resume from
+history.parquet, .csv     a row per epoch
+curves.png                the same as a picture
+"""
+
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from pyarrow import fs
+
+from fer_data.errors import UserError
+from fer_data.storage import is_remote, join, one_line, redacted, reported, resolve
+from fer_models.card import Card
+from fer_models.checkpoint_files import (
+    MODEL_FILE,
+    UNFINISHED,
+    publish_checkpoint,
+    read_card,
+    read_verified,
+    verify,
+)
+from jobs.training.config import TrainConfig
+from jobs.training.schedule import History, best_epoch
+
+CONFIG_FILE = "config.json"
+_EPOCH = re.compile(r"epoch-(\d{4,})")
+
+
+class RunFolder:
+    """The folder of one run at `uri`, an absolute path or an s3:// or gs:// URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.best = join(uri, "best")
+        self.history = join(uri, "history.csv")
+        self.curves = join(uri, "curves.png")
+
+    def checkpoint(self, epoch: int) -> str:
+        return join(self.uri, "checkpoints", f"epoch-{epoch:04d}")
+
+    def start(self, config: TrainConfig, data_fingerprint: str, *, overwrite: bool) -> None:
+        """Claim the folder for `config`. Raises UserError when another run has it."""
+        where = join(self.uri, CONFIG_FILE)
+        exists = self._exists(where)
+        if not exists and self._exists(self.uri):
+            raise UserError(f"{redacted(self.uri)} exists and is not a run: choose another --name")
+        if overwrite:
+            self._delete(self.uri)
+        elif exists:
+            before = TrainConfig.read(where)
+            changed = differences(before, config)
+            latest = self.latest()
+            if latest and latest.data_fingerprint != data_fingerprint:
+                changed.append("the data")
+            if changed:
+                raise UserError(
+                    f"{redacted(self.uri)} holds a run with other settings ({'; '.join(changed)}): choose another "
+                    "--name, or discard it with --overwrite"
+                )
+        self._write(CONFIG_FILE, config.to_json().encode())
+
+    def epochs(self) -> list[int]:
+        """The epochs that have a checkpoint folder, sound or not, in order."""
+        filesystem, path = resolve(join(self.uri, "checkpoints"))
+        entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        matches = [_EPOCH.fullmatch(entry.base_name) for entry in entries]
+        return sorted(int(match[1]) for match in matches if match)
+
+    def latest(self, warn: Callable[[str], None] = lambda message: None) -> Card | None:
+        """The card of the newest sound checkpoint; those that are not are passed over with a warning."""
+        for epoch in reversed(self.epochs()):
+            try:
+                return verify(self.checkpoint(epoch))
+            except UserError as damage:
+                warn(f"passed over checkpoint epoch-{epoch:04d}: {damage}")
+        return None
+
+    def publish(self, config: TrainConfig, history: History, keep: int) -> None:
+        """After an epoch, or before the first of a resumed run: bring everything else in step with its checkpoint."""
+        self.publish_best(config, history)
+        self._write_history(history)
+        for epoch in self.epochs()[:-keep]:
+            self._delete(self.checkpoint(epoch))
+        if not is_remote(self.uri):  # What a killed process was writing; its successor is the only writer now.
+            for leftover in Path(self.uri).glob(f"**/{UNFINISHED}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def publish_best(self, config: TrainConfig, history: History) -> None:
+        """Copy the best epoch's model to `best`, unless it is there already."""
+        epoch = best_epoch(config, history)
+        try:
+            if read_card(self.best).epoch == epoch:
+                return
+        except UserError:
+            pass  # No best yet, or an unfinished one.
+        source = self.checkpoint(epoch)
+        card = read_card(source)
+        publish_checkpoint(self.best, {MODEL_FILE: read_verified(source, card, MODEL_FILE)}, card)
+
+    def read_history(self) -> pd.DataFrame:
+        """A row per finished epoch; no rows before the first."""
+        with reported(self.history):
+            filesystem, path = resolve(self.history)
+            with filesystem.open_input_stream(path) as stream:
+                return pd.read_csv(stream)
+
+    def write_curves(self, png: bytes) -> None:
+        self._write("curves.png", png)
+
+    def _write_history(self, history: History) -> None:
+        frame = pd.DataFrame(list(history))
+        parquet = io.BytesIO()
+        frame.to_parquet(parquet, index=False)
+        self._write("history.parquet", parquet.getvalue())
+        self._write("history.csv", frame.to_csv(index=False).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        where = join(self.uri, name)
+        with reported(where, "write"):
+            filesystem, path = resolve(where)
+            if is_remote(where):
+                with filesystem.open_output_stream(path) as stream:
+                    stream.write(content)
+                return
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f"{UNFINISHED}{name}")
+            temporary.write_bytes(content)
+            temporary.rename(target)
+
+    def _exists(self, uri: str) -> bool:
+        with reported(uri):
+            filesystem, path = resolve(uri)
+            return filesystem.get_file_info(path).type != fs.FileType.NotFound
+
+    def _delete(self, uri: str) -> None:
+        filesystem, path = resolve(uri)
+        try:
+            if self._exists(uri):
+                filesystem.delete_dir(path)
+        except OSError as error:
+            raise UserError(f"cannot remove {redacted(uri)}: {one_line(error)}") from error
+
+
+def differences(before: TrainConfig, after: TrainConfig) -> list[str]:
+    """What `after` changes of `before`, as `name before -> after`; where the data lie does not count."""
+    one, other = before.flat(), after.flat()
+    return [f"{name} {one[name]} -> {other[name]}" for name in one if one[name] != other[name] and name != "data"]

@@ -1,0 +1,67 @@
+"""What a run does next, as pure functions of its configuration and its history.
+
+Learning rate, best epoch and early stopping keep no state of their own, so a
+resumed run decides as one that was never interrupted.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.training.config import ScheduleConfig, TrainConfig
+
+History = Sequence[dict[str, Any]]
+"""A row per finished epoch, as in history.csv."""
+
+
+def learning_rate(
+    schedule: ScheduleConfig, highest: float, *, epochs: int, progress: float, reductions: int = 0
+) -> float:
+    """The learning rate after `progress` epochs (a fraction within an epoch) of `epochs`.
+
+    `reductions` is how often a plateau has lowered it so far.
+    """
+    if progress < schedule.warmup_epochs:
+        return highest * progress / schedule.warmup_epochs
+    if schedule.schedule == "cosine":
+        done = (progress - schedule.warmup_epochs) / max(epochs - schedule.warmup_epochs, 1e-9)
+        share = (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        return highest * (schedule.final_fraction + (1 - schedule.final_fraction) * share)
+    if schedule.schedule == "plateau":
+        return highest * max(schedule.plateau_factor**reductions, schedule.final_fraction)
+    return highest
+
+
+def plateau_reductions(config: TrainConfig, history: History) -> int:
+    """How often `plateau_patience` epochs in a row brought no better monitored value."""
+    reductions, waited, best = 0, 0, -math.inf
+    for row in history:
+        waited += 1
+        if (score := _score(config, row)) > best:
+            best, waited = score, 0
+        elif waited == config.schedule.plateau_patience:
+            reductions, waited = reductions + 1, 0
+    return reductions
+
+
+def best_epoch(config: TrainConfig, history: History) -> int:
+    """The epoch (from 1) with the best monitored value, the earliest of equals. Raises ValueError on no history."""
+    best = max(history, key=lambda row: (_score(config, row), -row["epoch"]))
+    return int(best["epoch"])
+
+
+def why_finished(config: TrainConfig, history: History) -> str | None:
+    """Why no further epoch is due, or None when one is."""
+    if len(history) >= config.epochs:
+        return f"all {config.epochs} epochs done"
+    if config.patience and history and len(history) - best_epoch(config, history) >= config.patience:
+        return f"no better validation {config.monitor} for {config.patience} epochs"
+    return None
+
+
+def _score(config: TrainConfig, row: dict[str, Any]) -> float:
+    """The monitored value, such that more is better; a value that is not a number is worst."""
+    value = row[f"validation_{config.monitor}"]
+    if value is None or math.isnan(value):
+        return -math.inf
+    return -value if config.monitor == "loss" else value

@@ -1,0 +1,139 @@
+"""One training step: augment, differentiate, reduce over the ranks, update. It knows tensors only."""
+
+import hashlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fer_data.augment import augment
+from fer_data.augment_draws import Draws
+from fer_data.emotions import NUM_CLASSES
+from fer_models.factory import weights_of
+from jobs.training.collectives import Collectives
+from jobs.training.config import OptimizerConfig, TrainConfig
+
+
+def create_optimizer(config: OptimizerConfig, precision: str) -> keras.Optimizer:
+    """The configured optimizer; its learning rate is set before every step."""
+    common = {
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.clip_norm or None,
+    }
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=config.momentum, nesterov=config.momentum > 0, **common)
+    else:
+        kind = keras.optimizers.AdamW if config.optimizer == "adamw" else keras.optimizers.Adam
+        if config.optimizer == "adamw" and not config.weight_decay:
+            common["weight_decay"] = 0.0  # AdamW's own default is not 0.
+        optimizer = kind(**common)
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+class TrainingStep:
+    """The variables of the model in training, and the function that moves them by one global batch."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        collectives: Collectives,
+        class_weights: np.ndarray,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._optimizer = optimizer
+        self._collectives = collectives
+        self._class_weights = tf.constant(class_weights, tf.float32)
+        optimizer.build(model.trainable_variables)
+        self.weights = weights_of(model)
+        kept = {id(v) for v in self.weights}
+        self.seed_states = [v for v in model.variables if id(v) not in kept]
+        self.averaged = [keras.Variable(v, trainable=False, name="ema") for v in self.weights] if config.ema else []
+        self._sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
+        self._run: Callable = tf.function(self._step)
+
+    def __call__(
+        self, pixels: np.ndarray, labels: np.ndarray, draws: Draws, learning_rate: float, steps_before: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Train on this rank's share of a global batch.
+
+        `pixels` uint8 [n, 48, 48, 1], `labels` int64 [n], `draws` n rows;
+        `steps_before` counts the run's steps so far. Returns the loss, mean
+        over the global batch, float32 scalar, and this rank's probabilities,
+        float32 [n, 7].
+        """
+        # A young average follows closely, so that it does not remember the initial weights.
+        decay = min(self._config.ema, (1 + steps_before) / (10 + steps_before))
+        self._optimizer.learning_rate = learning_rate
+        return self._run(pixels, labels, draws.arrays(), tf.constant(decay, tf.float32))
+
+    def start_epoch(self, epoch: int) -> None:
+        """Seed dropout from (seed, epoch, rank), so that an epoch is the same wherever a run resumed."""
+        for i, state in enumerate(self.seed_states):
+            entropy = [self._config.seed, epoch, self._collectives.rank, i]
+            state.assign(np.random.SeedSequence(entropy).generate_state(2) >> 1)
+
+    def synchronise_statistics(self) -> None:
+        """Average what ranks do not share: the moving statistics of normalisation layers."""
+        trainable = {id(v) for v in self._model.trainable_variables}
+        local = [i for i, v in enumerate(self.weights) if id(v) not in trainable]
+        self._collectives.average_variables([self.weights[i] for i in local])
+        if self.averaged:
+            self._collectives.average_variables([self.averaged[i] for i in local])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every array that training goes on from, by name."""
+        return {name: variable.numpy() for name, variable in self._named_variables().items()}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Set what `state` returned. Raises ValueError when names or shapes differ."""
+        variables = self._named_variables()
+        if arrays.keys() != variables.keys():
+            raise ValueError(f"the state has other variables: {sorted(arrays.keys() ^ variables.keys())[:3]}")
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+
+    def serving_weights(self) -> list[np.ndarray]:
+        """The weights to validate and keep, in the order of `weights`: the moving average where there is one."""
+        return [variable.numpy() for variable in self.averaged or self.weights]
+
+    def digest(self) -> list[int]:
+        """Two 31-bit numbers that differ when any weight does."""
+        whole = hashlib.sha256()
+        for variable in [*self.weights, *self.averaged]:
+            whole.update(variable.numpy().tobytes())
+        return [int.from_bytes(whole.digest()[at : at + 4]) >> 1 for at in (0, 4)]
+
+    def _named_variables(self) -> dict[str, keras.Variable]:
+        groups = {"model": self.weights, "optimizer": self._optimizer.variables, "ema": self.averaged}
+        return {f"{group}/{i:04d}": v for group, members in groups.items() for i, v in enumerate(members)}
+
+    def _step(
+        self, pixels: tf.Tensor, labels: tf.Tensor, draws: tuple[tf.Tensor, ...], ema_decay: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        config, model, optimizer = self._config, self._model, self._optimizer
+        targets = keras.ops.one_hot(labels, NUM_CLASSES, dtype="float32")
+        weights = keras.ops.take(self._class_weights, labels)
+        pixels, targets = augment(config.augmentation, pixels, targets, *draws)
+        with tf.GradientTape() as tape:
+            probabilities = model(pixels, training=True)
+            losses = keras.losses.categorical_crossentropy(
+                targets, probabilities, label_smoothing=config.label_smoothing
+            )
+            # Divided by the global batch, so that gradients of all ranks add up to its mean.
+            loss = keras.ops.sum(weights * losses) / config.batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        flat = keras.ops.concatenate([keras.ops.reshape(g, (-1,)) for g in gradients] + [loss[None]])
+        *parts, total = tf.split(self._collectives.sum(flat), [*self._sizes, 1])
+        gradients = [keras.ops.reshape(part, v.shape) for part, v in zip(parts, model.trainable_variables, strict=True)]
+        optimizer.apply(gradients, model.trainable_variables)
+        for average, variable in zip(self.averaged, self.weights, strict=False):
+            average.assign(average + (1 - ema_decay) * (variable - average))
+        return total[0], probabilities

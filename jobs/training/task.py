@@ -1,0 +1,27 @@
+"""What the driver hands to every rank. Light, so that the driver never loads TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fer_data.dataset import PreparedDataset
+from jobs.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run, as a rank sees it; `progress` is the handle of a `ProgressBoard`."""
+
+    config: TrainConfig
+    run_uri: str
+    dataset: PreparedDataset
+    threads: int
+    keep: int
+    tensorboard: bool
+    progress: Any
+
+
+def train_loop_per_worker(loop_config: dict[str, Task]) -> None:
+    """Ray Train's entry into each worker process."""
+    from jobs.training.worker import run_worker
+
+    run_worker(loop_config["task"])

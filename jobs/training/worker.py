@@ -1,0 +1,245 @@
+"""What every rank of a training run does: epochs, validation, checkpoints. It knows ranks, not Ray's driver."""
+
+import os
+import time
+from collections import deque
+from dataclasses import asdict
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import ray.train
+import tensorflow as tf
+
+from fer_data.augment_draws import draw
+from fer_data.batches import TrainingBatches, ordered_batches
+from fer_data.errors import UserError
+from fer_data.splits import split
+from fer_models.card import Card
+from fer_models.checkpoint import load_training_state, save_checkpoint
+from fer_models.factory import create_model, weights_of
+from fer_models.metrics import summarise
+from jobs.training.collectives import Collectives
+from jobs.training.precision import POLICIES, common_policy, fastest_policy
+from jobs.training.run_folder import RunFolder
+from jobs.training.schedule import learning_rate, plateau_reductions, why_finished
+from jobs.training.step import TrainingStep, create_optimizer
+from jobs.training.task import Task
+
+VALIDATION_BATCH = 256
+METRIC_ROWS = 65_536
+"""Training metrics describe at most this many of an epoch's last predictions, so that memory stays bounded."""
+
+
+def run_worker(task: Task) -> None:
+    """One rank of the run: set the process up, then train to the end or to the early stop."""
+    context = ray.train.get_context()
+    _configure_tensorflow(task.threads)
+    collectives = Collectives(context.get_world_rank(), context.get_world_size())
+    _Worker(task, collectives).run()
+
+
+class _Worker:
+    def __init__(self, task: Task, collectives: Collectives) -> None:
+        config, rank, world_size = task.config, collectives.rank, collectives.world_size
+        self.task, self.config, self.collectives = task, config, collectives
+        self.folder = RunFolder(task.run_uri)
+        self.training = split(task.dataset, "training", config.protocol)
+        self.validation = split(task.dataset, "validation", config.protocol)
+        self.batches = TrainingBatches(
+            task.dataset,
+            self.training,
+            global_batch=config.batch_size,
+            seed=config.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        latest = self._latest_checkpoint()
+        self.history: list[dict[str, Any]] = list(latest.metrics) if latest else []
+        self.precision = latest.precision if latest else self._agree_on_precision()
+
+        keras.utils.set_random_seed(config.seed)
+        model = create_model(config.model, dropout=config.dropout, precision=self.precision)
+        optimizer = create_optimizer(config.optimizer, self.precision)
+        weights = class_weights(config.class_weights, self.training.class_counts)
+        self.step = TrainingStep(config, model, optimizer, collectives, weights)
+        # Validated and saved in float32, whatever the precision of training: what is measured is what is kept.
+        self.serving = create_model(config.model, dropout=config.dropout)
+        self._serving_weights = weights_of(self.serving)
+        self._predict = tf.function(lambda pixels: self.serving(pixels, training=False))
+        if latest:
+            self.step.restore(load_training_state(self.folder.checkpoint(latest.epoch))[0])
+
+    def run(self) -> None:
+        if self.history and self.collectives.rank == 0:
+            self._say(f"resuming after epoch {len(self.history)}")
+            self.folder.publish(self.config, self.history, self.task.keep)
+        while not why_finished(self.config, self.history):
+            epoch = len(self.history) + 1
+            row = self._train_epoch(epoch)
+            self.step.synchronise_statistics()
+            self._check_ranks_agree(epoch)
+            for variable, value in zip(self._serving_weights, self.step.serving_weights(), strict=True):
+                variable.assign(value)
+            row |= {f"validation_{name}": value for name, value in self._validate().items()}
+            self.history.append(row)
+            mistake = self._save(epoch) if self.collectives.rank == 0 else None
+            # All ranks leave together; an exception would be taken for a crash, and tried again in vain.
+            if self.collectives.gather_ints([mistake is not None]).any():
+                if mistake:
+                    ray.get(self.task.progress.fail.remote(mistake))
+                return
+            ray.train.report(row)
+
+    def _train_epoch(self, epoch: int) -> dict[str, Any]:
+        config, steps = self.config, self.batches.steps_per_epoch
+        reductions = plateau_reductions(config, self.history)
+        self.step.start_epoch(epoch)
+        kept: deque[tuple[np.ndarray, tf.Tensor]] = deque()
+        kept_rows, losses = 0, []
+        began = last_report = time.perf_counter()
+        rate = config.optimizer.learning_rate
+        for batch in self.batches.epoch(epoch):
+            done = (epoch - 1) * steps + batch.step
+            rate = learning_rate(
+                config.schedule,
+                config.optimizer.learning_rate,
+                epochs=config.epochs,
+                progress=(done + 1) / steps,
+                reductions=reductions,
+            )
+            draws = draw(
+                config.augmentation,
+                seed=config.seed,
+                epoch=epoch,
+                step=batch.step,
+                global_batch=config.batch_size,
+                rows=batch.rows,
+            )
+            loss, probabilities = self.step(batch.pixels, batch.labels, draws, rate, done)
+            losses.append(loss)
+            kept.append((batch.labels, probabilities))
+            kept_rows += len(batch.labels)
+            if kept_rows - len(kept[0][0]) >= METRIC_ROWS // self.collectives.world_size:
+                kept_rows -= len(kept.popleft()[0])
+            if self.collectives.rank == 0 and time.perf_counter() - last_report > 0.5:
+                last_report = time.perf_counter()
+                self.task.progress.update.remote(
+                    epoch=epoch,
+                    step=batch.step + 1,
+                    steps=steps,
+                    loss=float(loss),
+                    seconds=last_report - began,
+                )
+        mean_loss = float(np.mean([float(loss) for loss in losses]))
+        seconds = time.perf_counter() - began
+        labels = np.concatenate([rows for rows, _ in kept])
+        probabilities = np.concatenate([rows.numpy() for _, rows in kept])
+        metrics = self._summarise(labels, probabilities)
+        row = {
+            "epoch": epoch,
+            "seconds": seconds,
+            "images_per_second": steps * config.batch_size / seconds,
+            "workers": self.collectives.world_size,
+            "learning_rate": rate,
+        }
+        # The loss that was minimised (smoothed, weighted, mixed), over the whole epoch.
+        return row | {f"training_{name}": value for name, value in (metrics | {"loss": mean_loss}).items()}
+
+    def _validate(self) -> dict[str, float | None]:
+        """Metrics over every validation row, each scored once, by one rank, untouched."""
+        labels, probabilities = [], []
+        shares = ordered_batches(
+            self.task.dataset,
+            self.validation,
+            batch_size=VALIDATION_BATCH,
+            rank=self.collectives.rank,
+            world_size=self.collectives.world_size,
+        )
+        for pixels, truth in shares:
+            # One shape for all batches, so that one graph serves them.
+            padded = np.pad(pixels, ((0, VALIDATION_BATCH - len(pixels)), (0, 0), (0, 0), (0, 0)))
+            labels.append(truth)
+            probabilities.append(self._predict(padded).numpy()[: len(pixels)])
+        return self._summarise(
+            np.concatenate(labels or [np.empty(0, np.int64)]),
+            np.concatenate(probabilities or [np.empty((0, 7), np.float32)]),
+        )
+
+    def _summarise(self, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+        """Metrics over the rows of all ranks, the same on each; None where one is not defined."""
+        rows = np.concatenate([labels[:, None].astype(np.float32), probabilities], axis=1)
+        rows = self.collectives.gather_rows(rows)
+        metrics = summarise(rows[:, 0].astype(np.int64), rows[:, 1:])
+        return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+
+    def _save(self, epoch: int) -> str | None:
+        """Write the checkpoint and all that follows from it; returns why storage refused, if it did."""
+        card = Card(
+            model=self.config.model,
+            epoch=epoch,
+            parameters=self.serving.count_params(),
+            precision=self.precision,
+            protocol=self.config.protocol,
+            data_fingerprint=self.task.dataset.manifest.fingerprint,
+            configuration=asdict(self.config),
+            metrics=self.history,
+        )
+        try:
+            save_checkpoint(self.folder.checkpoint(epoch), self.serving, card, self.step.state())
+            self.folder.publish(self.config, self.history, self.task.keep)
+        except UserError as mistake:
+            return str(mistake)
+        if self.task.tensorboard:
+            _write_tensorboard(self.task.run_uri, self.history[-1])
+        self.task.progress.finish_epoch.remote(self.history[-1])
+        return None
+
+    def _latest_checkpoint(self) -> Card | None:
+        """The checkpoint that rank 0 found, on every rank: they must all start from the same."""
+        latest = self.folder.latest(self._say) if self.collectives.rank == 0 else None
+        epoch = int(self.collectives.gather_ints([latest.epoch if latest else 0])[0, 0])
+        if epoch == 0:
+            return None
+        return load_training_state(self.folder.checkpoint(epoch))[1]
+
+    def _agree_on_precision(self) -> str:
+        if self.config.precision != "auto":
+            return self.config.precision
+        codes = self.collectives.gather_ints([POLICIES.index(fastest_policy())])[:, 0]
+        return common_policy([POLICIES[code] for code in codes])
+
+    def _check_ranks_agree(self, epoch: int) -> None:
+        """Raises RuntimeError unless all ranks hold the same weights, bit for bit."""
+        digests = self.collectives.gather_ints(self.step.digest())
+        if (digests != digests[0]).any():
+            raise RuntimeError(f"the ranks hold different weights after epoch {epoch}: {digests.tolist()}")
+
+    def _say(self, message: str) -> None:
+        self.task.progress.say.remote(message)
+
+
+def class_weights(kind: str, counts: np.ndarray) -> np.ndarray:
+    """Weight of each class in the loss, float [7]: 1, or inverse to its frequency with mean 1 over the rows."""
+    if kind == "none":
+        return np.ones(len(counts))
+    present = counts > 0
+    return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0.0)
+
+
+def _configure_tensorflow(threads: int) -> None:
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
+def _write_tensorboard(run_uri: str, row: dict[str, Any]) -> None:
+    writer = tf.summary.create_file_writer(f"{run_uri}/tensorboard")
+    with writer.as_default(step=row["epoch"]):
+        for name, value in row.items():
+            if isinstance(value, float):
+                tf.summary.scalar(name, value)
+    writer.close()

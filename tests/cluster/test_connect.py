@@ -1,0 +1,41 @@
+import pytest
+
+from cluster.connect import WorkerResources, worker_resources
+from fer_data.errors import UserError
+
+
+def nodes(*sizes, alive=True):
+    return [{"Alive": alive, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in sizes]
+
+
+def place(cluster, workers, device="auto", cpus=None):
+    return worker_resources(cluster, workers=workers, device=device, cpus_per_worker=cpus)
+
+
+def test_workers_share_a_machines_processors():
+    assert place(nodes((8, 0)), 1) == WorkerResources(8, 0)
+    assert place(nodes((8, 0)), 3) == WorkerResources(2, 0)
+
+
+def test_every_worker_must_fit_on_one_machine():
+    assert place(nodes((4, 0), (2, 0)), 3) == WorkerResources(2, 0)
+    assert place(nodes((3, 0), (3, 0)), 3) == WorkerResources(1, 0)
+
+
+def test_gpus_are_used_when_there_is_one_for_every_worker():
+    assert place(nodes((8, 2)), 2) == WorkerResources(4, 1)
+    assert place(nodes((8, 2)), 3) == WorkerResources(2, 0)
+    assert place(nodes((8, 2)), 2, device="cpu") == WorkerResources(4, 0)
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "cpus"), [(3, "auto", None), (1, "gpu", None), (2, "cpu", 2), (1, "auto", 3)]
+)
+def test_too_small_a_cluster_is_said_with_what_it_has(workers, device, cpus):
+    with pytest.raises(UserError, match="the cluster has 1 machine with 2 CPUs and 0 GPUs"):
+        place(nodes((2, 0)), workers, device, cpus)
+
+
+def test_dead_machines_do_not_count():
+    with pytest.raises(UserError, match="0 machines"):
+        place(nodes((8, 0), alive=False), 1)

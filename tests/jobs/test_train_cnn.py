@@ -1,0 +1,194 @@
+"""The training command as a user runs it: what it leaves behind, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer_data.batches import ordered_batches
+from fer_data.dataset import open_dataset
+from fer_data.splits import split
+from fer_models.card import Card
+from fer_models.checkpoint import load_model
+from fer_models.checkpoint_files import STATE_FILE, verify
+from fer_models.metrics import summarise
+from tests.conftest import REPOSITORY
+from tests.processes import address_on_the_network, descendants, kill, listening_ports, reachable, until
+
+pytestmark = pytest.mark.cluster
+
+
+def train(*options: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "jobs/train_cnn.py", *options],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def refusal(*options: str, **environment: str) -> str:
+    """The one line on stderr of a command that ends with exit code 2."""
+    done = train(*options, **environment)
+    assert done.returncode == 2, done.stdout + done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in done.stderr
+    return errors[0]
+
+
+@pytest.fixture(scope="module")
+def run(drawn_set, tmp_path_factory) -> Path:
+    """Two epochs of compact with everything switched on that is off by default."""
+    storage = tmp_path_factory.mktemp("runs")
+    done = train(
+        *("--model", "compact", "--data", drawn_set, "--epochs", "2", "--batch-size", "64", "--name", "run"),
+        *("--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "0.0005", "--clip-norm", "5"),
+        *("--schedule", "plateau", "--class-weights", "balanced", "--label-smoothing", "0.1", "--mixup", "0.2"),
+        *("--precision", "mixed_bfloat16", "--monitor", "macro_f1", "--tensorboard", "--storage", str(storage)),
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("best", "history.csv", "curves.png"):
+        assert str(storage / "run" / name) in done.stdout
+    assert "epoch 2/2" in done.stdout
+    return storage / "run"
+
+
+def test_a_run_leaves_checkpoint_history_curves_and_logs(run):
+    assert {path.name for path in run.iterdir()} >= {"best", "checkpoints", "config.json", "curves.png", "tensorboard"}
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((run / "tensorboard").glob("events.*"))
+    csv, parquet = pd.read_csv(run / "history.csv"), pd.read_parquet(run / "history.parquet")
+    pd.testing.assert_frame_equal(csv, parquet, check_exact=False, rtol=1e-12)
+    assert csv["epoch"].tolist() == [1, 2]
+    for name in ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1", "auc"):
+        assert csv[[f"training_{name}", f"validation_{name}"]].notna().all(axis=None)
+
+
+def test_the_card_tells_what_the_checkpoint_is(run, drawn_set):
+    card = verify(str(run / "best"))
+    assert (card.model, card.protocol, card.precision) == ("compact", "challenge", "mixed_bfloat16")
+    assert card.data_fingerprint == open_dataset(drawn_set).manifest.fingerprint
+    assert card.configuration == json.loads((run / "config.json").read_text())
+    assert card.epoch == 1 + int(pd.read_csv(run / "history.csv")["validation_macro_f1"].idxmax())
+    assert len(card.metrics) == card.epoch
+
+
+def test_validation_metrics_are_those_of_the_saved_model_over_every_row(run, drawn_set):
+    model, card = load_model(str(run / "best"))
+    dataset = open_dataset(drawn_set)
+    batches = list(ordered_batches(dataset, split(dataset, "validation"), batch_size=512))
+    probabilities = np.concatenate([np.asarray(model(pixels)) for pixels, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    assert len(labels) == 203
+    for name, value in summarise(labels, probabilities).items():
+        assert card.metrics[-1][f"validation_{name}"] == pytest.approx(value, abs=1e-5)
+
+
+def test_a_runs_configuration_repeats_it_bit_for_bit_but_for_workers(run, tmp_path):
+    done = train("--config", str(run / "config.json"), "--storage", str(tmp_path), "--name", "again")
+    assert done.returncode == 0, done.stderr
+    first, again = (np.load(folder / "checkpoints/epoch-0002" / STATE_FILE) for folder in (run, tmp_path / "again"))
+    assert first.files == again.files
+    for name in first.files:
+        np.testing.assert_array_equal(first[name], again[name], err_msg=name)
+
+
+def test_a_whole_run_lives_in_an_object_store(bucket, drawn_set):
+    options = ("--model", "compact", "--epochs", "1", "--data", drawn_set, "--storage", f"{bucket}/runs", "--name", "a")
+    done = train(*options)
+    assert done.returncode == 0, done.stderr
+    assert f"{bucket}/runs/a/best" in done.stdout
+    assert isinstance(verify(f"{bucket}/runs/a/best"), Card)
+    assert "nothing to do: all 1 epochs done" in train(*options).stdout
+
+
+def test_more_than_the_cluster_has_is_refused_with_what_it_has(drawn_set, tmp_path):
+    common = ("--data", drawn_set, "--storage", str(tmp_path))
+    assert "but the cluster has 1 machine with" in refusal(*common, "--workers", "64")
+    assert "GPU" in refusal(*common, "--device", "gpu", "--workers", "64")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "/no/such/data"], "/no/such/data does not exist"),
+        (["--data", ""], "--data"),
+        (["--epochs", "0"], "--epochs must be 1 or more"),
+        (["--storage", "ftp://host/runs"], "paths are local, s3:// or gs://"),
+        (["--batch-size", "1", "--workers", "2"], "--batch-size 1 cannot be shared"),
+    ],
+)
+def test_a_users_mistake_gets_one_line_and_exit_code_two(options, message, drawn_set, tmp_path):
+    given = [option for option in options if option.startswith("--")]
+    defaults = {"--data": drawn_set, "--storage": str(tmp_path)}
+    extra = [part for name, value in defaults.items() if name not in given for part in (name, value)]
+    assert message in refusal(*options, *extra)
+
+
+def test_a_cluster_that_does_not_answer_is_named(drawn_set, tmp_path):
+    line = refusal("--data", drawn_set, "--storage", str(tmp_path), RAY_ADDRESS="127.0.0.1:1")
+    assert "RAY_ADDRESS=127.0.0.1:1" in line
+
+
+def test_a_source_without_validation_rows_is_refused_before_anything_starts(tmp_path):
+    from tests.fer_data.raw_forms import png
+
+    for name in ("happy", "sad"):
+        (tmp_path / "tree/train" / name).mkdir(parents=True)
+        image = np.random.default_rng(len(name)).integers(0, 256, (48, 48), np.uint8)
+        (tmp_path / "tree/train" / name / "a.png").write_bytes(png(image))
+    line = refusal("--data", str(tmp_path / "tree"), "--storage", str(tmp_path / "runs"), XDG_CACHE_HOME=str(tmp_path))
+    assert "has no rows for validation" in line
+    assert "--protocol notebook" in line
+
+
+def test_nothing_listens_beyond_loopback_while_two_workers_train(drawn_set, tmp_path):
+    address = address_on_the_network()
+    if address is None:
+        pytest.skip("this machine has no address on a network")
+    command = [
+        *(sys.executable, "jobs/train_cnn.py", "--model", "compact", "--data", drawn_set, "--workers", "2"),
+        *("--storage", str(tmp_path), "--name", "run", "--batch-size", "100"),
+    ]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pids = {}
+    try:
+        until(lambda: (tmp_path / "run/history.csv").exists(), process)
+        pids = descendants(process.pid)
+        ports = listening_ports(pids)
+        assert len(ports) > 5  # Ray's own, the workers', and TensorFlow's.
+        assert not [port for port in ports if reachable(address, port)]
+    finally:
+        kill([process.pid, *pids])
+        process.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_full_disk_while_a_checkpoint_is_written_ends_the_run_with_one_line(drawn_set, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", small], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    try:
+        line = refusal(
+            *("--model", "compact", "--data", drawn_set, "--epochs", "3", "--storage", str(small), "--name", "run"),
+        )
+        assert "cannot write a checkpoint to" in line
+        assert "No space left" in line
+        sound = [path for path in (small / "run/checkpoints").iterdir() if verify(str(path))]
+        assert len(sound) == 1  # What was finished is there; nothing half-written is.
+    finally:
+        subprocess.run(["umount", small], check=True)

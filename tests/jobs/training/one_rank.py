@@ -1,0 +1,55 @@
+"""One rank of a tiny run, without Ray: trains, and writes its weights after each epoch to a file.
+
+python one_rank.py RANK WORLD_SIZE DATASET OUT NETWORK     (TF_CONFIG in the environment)
+"""
+
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fer_data.augment_draws import AugmentationConfig, draw
+from fer_data.batches import TrainingBatches
+from fer_data.dataset import open_dataset
+from fer_data.splits import split
+from jobs.training.collectives import Collectives
+from jobs.training.config import OptimizerConfig, TrainConfig
+from jobs.training.step import TrainingStep, create_optimizer
+
+data, out, network = sys.argv[3:]
+rank, world_size = int(sys.argv[1]), int(sys.argv[2])
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(2)
+
+config = TrainConfig(
+    batch_size=60,
+    optimizer=OptimizerConfig(optimizer="sgd", learning_rate=0.05),
+    augmentation=AugmentationConfig(rotation=10, erase_probability=0.5, contrast=0.2),
+)
+collectives = Collectives(rank, world_size)  # Before anything else touches TensorFlow.
+keras.utils.set_random_seed(1)
+layers = [keras.Input((48, 48, 1), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.AveragePooling2D(4)]
+if network == "with_batch_norm":
+    config = replace(config, ema=0.9)
+    layers += [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.Dropout(0.2)]
+layers += [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(7, "softmax")]
+
+model = keras.Sequential(layers)
+step = TrainingStep(config, model, create_optimizer(config.optimizer, "float32"), collectives, np.ones(7))
+dataset = open_dataset(data)
+batches = TrainingBatches(
+    dataset, split(dataset, "training"), global_batch=60, seed=1, rank=rank, world_size=world_size
+)
+state = {}
+for epoch in (1, 2):
+    step.start_epoch(epoch)
+    for batch in batches.epoch(epoch):
+        draws = draw(config.augmentation, seed=1, epoch=epoch, step=batch.step, global_batch=60, rows=batch.rows)
+        loss, _ = step(batch.pixels, batch.labels, draws, 0.05, (epoch - 1) * batches.steps_per_epoch + batch.step)
+    step.synchronise_statistics()
+    state |= {f"{epoch}/{name}": array for name, array in step.state().items()} | {f"{epoch}/loss": loss.numpy()}
+    gathered = collectives.gather_rows(np.full((rank + 1, 2), float(rank), np.float32))
+    assert gathered[:, 0].tolist() == [float(r) for r in range(world_size) for _ in range(r + 1)]
+np.savez(f"{out}/rank-{rank}.npz", **state)

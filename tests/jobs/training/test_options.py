@@ -1,0 +1,95 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from fer_data.errors import UserError
+from jobs.training.config import TrainConfig
+from jobs.training.options import parse_train_options
+from jobs.training.recipes import RECIPES
+
+MODELS = ("cnn", "compact")
+
+
+def options(*argv):
+    return parse_train_options(argv, MODELS, None)
+
+
+def test_each_model_starts_from_its_recipe():
+    assert options().train == RECIPES["cnn"]
+    assert options("--model", "compact").train == RECIPES["compact"]
+
+
+def test_options_change_the_recipe():
+    parsed = options("--model", "compact", "--learning-rate", "0.01", "--rotation", "3", "--workers", "2")
+    assert parsed.train.optimizer == replace(RECIPES["compact"].optimizer, learning_rate=0.01)
+    assert parsed.train.augmentation == replace(RECIPES["compact"].augmentation, rotation=3)
+    assert parsed.run.workers == 2
+
+
+def test_a_saved_configuration_repeats_a_run_and_options_beside_it_win(tmp_path):
+    config = replace(RECIPES["compact"], epochs=7, seed=3, data="/data")
+    (tmp_path / "config.json").write_text(config.to_json())
+    parsed = options("--config", str(tmp_path / "config.json"))
+    assert parsed.train == config
+    assert options("--config", str(tmp_path / "config.json"), "--epochs", "9").train.epochs == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "--epochs must be 1 or more"),
+        ({"epochs": "many"}, "epochs: Input should be a valid integer"),
+        ({"depth": 3}, "depth: Unexpected keyword argument"),
+        ({"optimizer": {"learning_rate": -1}}, "--learning-rate must be above 0"),
+        ({"schedule": "cosine"}, "schedule: "),
+    ],
+)
+def test_a_bad_configuration_file_is_refused_with_file_and_field(tmp_path, change, message):
+    values = json.loads(TrainConfig().to_json()) | change
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match=message) as refusal:
+        options("--config", str(path))
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[1]", "3"])
+def test_a_configuration_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config\.json"):
+        options("--config", str(tmp_path / "config.json"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be 1 or more"),
+        (["--epochs", "x"], "--epochs"),
+        (["--batch-size", "-4"], "--batch-size must be 1 or more"),
+        (["--label-smoothing", "1"], "--label-smoothing"),
+        (["--shift", "2"], "--shift must be between 0 and 1"),
+        (["--optimizer", "lion"], "--optimizer"),
+        (["--weight-decay", "0.1"], "--weight-decay needs --optimizer adamw or sgd"),
+        (["--workers", "0"], "--workers must be 1 or more"),
+        (["--name", "../elsewhere"], "--name may hold"),
+        (["--name", "/tmp/x"], "--name may hold"),
+        (["--learning-rat", "1"], "--learning-rat"),
+        (["--model", "vgg"], "this job trains cnn or compact"),
+        (["--config"], "--config"),
+        (["--config", "/no/such/file"], "/no/such/file does not exist"),
+    ],
+)
+def test_a_wrong_option_gets_one_line_that_names_it(argv, message):
+    with pytest.raises(UserError) as refusal:
+        options(*argv)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_identity_of_a_run_is_what_it_computes_not_where_its_data_lie():
+    config = TrainConfig(data="/here")
+    assert config.identity("a") == replace(config, data="/there").identity("a")
+    assert config.identity("a") != config.identity("b")
+    assert config.identity("a") != replace(config, seed=1).identity("a")

@@ -1,0 +1,59 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY, free_ports
+
+RANK = Path(__file__).with_name("one_rank.py")
+
+
+def train(dataset: str, folder: Path, network: str, world_size: int) -> list[dict[str, np.ndarray]]:
+    """The state of every rank of a run of `world_size` ranks, each a process of its own."""
+    out = folder / f"{network}-{world_size}"
+    out.mkdir()
+    workers = [f"127.0.0.1:{port}" for port in free_ports(world_size)]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, RANK, str(rank), str(world_size), dataset, out, network],
+            cwd=REPOSITORY,
+            env={"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3", "TF_CONFIG": tf_config(workers, rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world_size)
+    ]
+    try:
+        for process in ranks:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors[-2000:]
+    finally:
+        for process in ranks:
+            process.kill()
+    return [dict(np.load(out / f"rank-{rank}.npz")) for rank in range(world_size)]
+
+
+def tf_config(workers: list[str], rank: int) -> str:
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}})
+
+
+@pytest.mark.cluster
+def test_the_same_global_batch_gives_the_same_weights_on_one_two_and_three_workers(drawn_set, tmp_path):
+    (alone,) = train(drawn_set, tmp_path, "plain", 1)
+    for world_size in (2, 3):
+        for rank in train(drawn_set, tmp_path, "plain", world_size):
+            assert rank.keys() == alone.keys()
+            for name, expected in alone.items():
+                np.testing.assert_allclose(rank[name], expected, atol=1e-5, rtol=0, err_msg=name)
+
+
+@pytest.mark.cluster
+def test_ranks_hold_identical_weights_statistics_and_averages_after_every_epoch(drawn_set, tmp_path):
+    first, *others = train(drawn_set, tmp_path, "with_batch_norm", 3)
+    assert {name.split("/")[1] for name in first} == {"model", "optimizer", "ema", "loss"}
+    for rank in others:
+        for name, expected in first.items():
+            np.testing.assert_array_equal(rank[name], expected, err_msg=name)
