@@ -1,6 +1,7 @@
 """Keep a local run to this machine: Ray on the loopback address, TensorFlow's port closed to the network."""
 
 import ctypes
+import logging
 import os
 import socket
 import struct
@@ -33,6 +34,8 @@ def ray_on_loopback() -> None:
     from ray._private import ray_constants
 
     ray_constants.ENABLE_RAY_CLUSTER = False
+    # A local Ray takes a token of every client by default, and warns of it each time.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
 
 
 def close_to_network(port: int) -> None:

@@ -46,7 +46,5 @@ def permutation_from(order: Sequence[str]) -> list[int]:
     """
     indices = [class_index(name) for name in order]
     if sorted(indices) != list(range(NUM_CLASSES)):
-        raise ValueError(
-            f"the class order must name each of {', '.join(CLASSES)} once, not {', '.join(order)}"
-        )
+        raise ValueError(f"the class order must name each of {', '.join(CLASSES)} once, not {', '.join(order)}")
     return [indices.index(i) for i in range(NUM_CLASSES)]

@@ -10,28 +10,15 @@ curves are.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from jobs.command_line import exit_with_code
-from jobs.training.config import TrainConfig
-from jobs.training.options import parse_train_options
+from jobs.training.command import run_training_job
 
-if TYPE_CHECKING:
-    from jobs.training.driver import TrainResult
+MODELS = ("cnn", "compact")
 
 
-def main(argv: Sequence[str] | None = None, defaults: TrainConfig | None = None) -> "TrainResult":
-    options = parse_train_options(argv, ("cnn", "compact"), __doc__, defaults)
-    # Ray takes seconds to import: after the options are known to be good.
-    from jobs.training.driver import train
-
-    console = Console()
-    result = train(options.train, options.run, console)
-    for name in ("checkpoint", "history", "curves"):
-        console.print(f"{name:10} {getattr(result, name)}", highlight=False, soft_wrap=True)
-    return result
+def main(argv: Sequence[str] | None = None) -> None:
+    run_training_job(argv, MODELS, __doc__)
 
 
 if __name__ == "__main__":

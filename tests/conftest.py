@@ -50,6 +50,12 @@ def drawn_set(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def drawn_few(tmp_path_factory) -> str:
+    """190 training and 33 validation faces, prepared: for runs that need not learn."""
+    return write_drawn_set(tmp_path_factory.mktemp("few") / "set", training=190, validation=33)
+
+
+@pytest.fixture(scope="session")
 def fer2013_zip() -> str:
     """The published images, by the path in FER2013_ZIP or beside the checkout; tests that need them skip without."""
     path = Path(os.environ.get("FER2013_ZIP", REPOSITORY.parent / "shared/data/fer2013_train_public.zip"))

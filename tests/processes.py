@@ -37,17 +37,21 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def kill(pids: Iterable[int]) -> None:
+def kill(pids: Iterable[int]) -> list[int]:
+    """Kill the processes `pids`, and return them."""
+    pids = list(pids)
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    return pids
 
 
 def assert_all_end(pids: Iterable[int]) -> None:
     """None of `pids` is left, but for those that wait to be reaped by whoever adopted them."""
     deadline = time.monotonic() + PATIENCE_SECONDS
+    pids = list(pids)
 
     def alive(pid: int) -> bool:
         try:

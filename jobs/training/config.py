@@ -7,6 +7,7 @@ any number of workers.
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -72,6 +73,44 @@ class ScheduleConfig:
 
 @with_config(extra="forbid")
 @dataclass(frozen=True)
+class BackboneConfig:
+    """Fine-tuning of ResNet-50; for other models these keep their defaults."""
+
+    weights: str = "none"
+    """Where the backbone starts: none, imagenet (fetched by Keras), a .h5 of ResNet-50 weights without top as Keras
+    publishes them, or a checkpoint of a ResNet-50."""
+    preprocessing: Literal["auto", "divide_by_255", "imagenet"] = "auto"
+    """auto: imagenet with ImageNet weights, that of the checkpoint with a checkpoint, else divide_by_255."""
+    input_size: int = 48
+    """Side of the image, in pixels, that the model scales its input to: 48 to 224."""
+    head: Literal["published", "pooled"] = "published"
+    """The original project's head, or global average pooling."""
+    freeze: tuple[str, ...] = ()
+    """Stages not to train: STAGE for the whole run or STAGE=EPOCHS for its first epochs. Stages: stem, conv2 to
+    conv5."""
+    batch_norm: Literal["trained", "frozen"] = "trained"
+    """frozen: the backbone's batch norms keep their statistics and weights."""
+    stage_rate: float = 1.0
+    """Each stage's share of the learning rate of the stage above it; the head has all of it."""
+
+    def __post_init__(self) -> None:
+        _check(48 <= self.input_size <= 224, "--input-size must be 48 to 224", self.input_size)
+        _check(0 < self.stage_rate <= 1, "--stage-rate must be above 0 and at most 1", self.stage_rate)
+        self.frozen_epochs()
+
+    def frozen_epochs(self) -> dict[str, float]:
+        """For how many epochs each frozen stage stays so; infinity for the whole run."""
+        frozen = {}
+        for entry in self.freeze:
+            stage, _, epochs = entry.partition("=")
+            known = stage in ("stem", "conv2", "conv3", "conv4", "conv5")
+            _check(known and (not _ or epochs.isdigit()), "--freeze takes stem, conv2 … conv5, or STAGE=EPOCHS", entry)
+            frozen[stage] = float(epochs) if epochs else math.inf
+        return frozen
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run: data, model, loss, optimisation, augmentation and choice of the best epoch."""
 
@@ -84,6 +123,8 @@ class TrainConfig:
     epochs: int = 200
     batch_size: int = 256
     """Images per step over all workers together."""
+    micro_batch: int = 0
+    """Most images that a worker computes at once: gradients of a larger share are accumulated. 0: no limit."""
     precision: Precision = "auto"
     """auto: mixed_bfloat16 where every worker's processor has it, mixed_float16 on older GPUs, else float32."""
     dropout: float | None = None
@@ -101,10 +142,15 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
         _check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
+        _check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)
+        if self.model != "resnet50" and self.backbone != BackboneConfig():
+            changed = next(n for n, v in asdict(BackboneConfig()).items() if getattr(self.backbone, n) != v)
+            raise ValueError(f"--{changed.replace('_', '-')} is for --model resnet50, not {self.model}")
         _check(
             self.dropout is None or 0 <= self.dropout < 1,
             "--dropout must be at least 0 and below 1",

@@ -14,6 +14,7 @@ from fer_data.errors import UserError
 from fer_data.prepare import open_or_prepare
 from fer_data.splits import split
 from fer_data.storage import absolute, is_remote, join, redacted
+from fer_models.checkpoint_files import read_card
 from jobs.training.config import RunOptions, TrainConfig
 from jobs.training.curves import draw_curves
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
@@ -41,7 +42,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     Raises UserError for bad input and for storage that refuses, and
     `ray.train.TrainingFailedError` when workers keep failing.
     """
-    config = replace(config, data=absolute(config.data) if config.data else None)
+    config = _resolved(config)
     dataset = _open_data(config, console)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     fingerprint = dataset.manifest.fingerprint
@@ -72,6 +73,25 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     else:
         _run_workers(config, options, resources, dataset, folder, console)
     return _result(config, folder, dataset, console)
+
+
+def _resolved(config: TrainConfig) -> TrainConfig:
+    """Paths made absolute and `auto` replaced by what it stands for: what is saved with the run."""
+    backbone = config.backbone
+    if backbone.weights == "imagenet":
+        from fer_models.base_weights import fetch_imagenet
+
+        fetch_imagenet()  # Once, here: ranks that share a machine would race for the file.
+    elif backbone.weights != "none":
+        backbone = replace(backbone, weights=absolute(backbone.weights))
+    if config.model == "resnet50" and backbone.preprocessing == "auto":
+        preprocessing: Any = "imagenet"
+        if backbone.weights == "none":
+            preprocessing = "divide_by_255"
+        elif backbone.weights != "imagenet" and not backbone.weights.endswith(".h5"):
+            preprocessing = read_card(backbone.weights).configuration["backbone"]["preprocessing"]
+        backbone = replace(backbone, preprocessing=preprocessing)
+    return replace(config, data=absolute(config.data) if config.data else None, backbone=backbone)
 
 
 def _open_data(config: TrainConfig, console: Console) -> PreparedDataset:
@@ -116,7 +136,11 @@ def _run_workers(
         ),
     )
     with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):
-        trainer.fit()
+        try:
+            trainer.fit()
+        except ray.train.TrainingFailedError:
+            if not ray.get(board.mistake.remote()):
+                raise
     if mistake := ray.get(board.mistake.remote()):
         raise UserError(mistake)
 

@@ -20,6 +20,8 @@ RECIPES: dict[str, TrainConfig] = {
             rotation=12, shift=0.083, zoom=0.15, shear=0, contrast=0.2, brightness=0.1, erase_probability=0.25
         ),
     ),
+    # As the original project trained it.
+    "resnet50": TrainConfig(model="resnet50", epochs=100),
 }
 
 FIRST_RUN = TrainConfig(

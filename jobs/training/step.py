@@ -1,7 +1,9 @@
 """One training step: augment, differentiate, reduce over the ranks, update. It knows tensors only."""
 
 import hashlib
+import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from fer_data.emotions import NUM_CLASSES
 from fer_models.factory import weights_of
 from jobs.training.collectives import Collectives
 from jobs.training.config import OptimizerConfig, TrainConfig
+from jobs.training.stages import StageSchedule
 
 
 def create_optimizer(config: OptimizerConfig, precision: str) -> keras.Optimizer:
@@ -35,7 +38,7 @@ def create_optimizer(config: OptimizerConfig, precision: str) -> keras.Optimizer
 
 
 class TrainingStep:
-    """The variables of the model in training, and the function that moves them by one global batch."""
+    """The variables of the model in training, and the functions that move them by one global batch."""
 
     def __init__(
         self,
@@ -55,8 +58,14 @@ class TrainingStep:
         kept = {id(v) for v in self.weights}
         self.seed_states = [v for v in model.variables if id(v) not in kept]
         self.averaged = [keras.Variable(v, trainable=False, name="ema") for v in self.weights] if config.ema else []
-        self._sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
-        self._run: Callable = tf.function(self._step)
+        trained = {id(v) for v in model.trainable_variables}
+        # What every rank moves by itself: the moving statistics of normalisation layers.
+        self._statistics = [i for i, v in enumerate(self.weights) if id(v) not in trained]
+        self._stages = StageSchedule(config.backbone, model)
+        self._augment = tf.function(self._augmented)
+        self._trace()
+        self.communication_seconds = 0.0
+        """Time spent in, and waiting for, the sum of gradients over the ranks since `start_epoch`."""
 
     def __call__(
         self, pixels: np.ndarray, labels: np.ndarray, draws: Draws, learning_rate: float, steps_before: int
@@ -71,21 +80,40 @@ class TrainingStep:
         # A young average follows closely, so that it does not remember the initial weights.
         decay = min(self._config.ema, (1 + steps_before) / (10 + steps_before))
         self._optimizer.learning_rate = learning_rate
-        return self._run(pixels, labels, draws.arrays(), tf.constant(decay, tf.float32))
+        images, targets, weights = self._augment(pixels, labels, draws.arrays())
+        size = self._config.micro_batch or len(labels)
+        parts: list[tf.Tensor] = []
+        total: Any = 0.0
+        for at in range(0, len(labels), size):
+            rows = slice(at, at + size)
+            flat, probabilities = self._differentiate(images[rows], targets[rows], weights[rows])
+            total = total + flat if parts else flat
+            parts.append(probabilities)
+        if self._collectives.world_size > 1:
+            total[-1].numpy()  # Wait for this rank's own work, so that what follows is communication alone.
+            began = time.perf_counter()
+            total = self._reduce(total)
+            loss = total[-1].numpy()
+            self.communication_seconds += time.perf_counter() - began
+        else:
+            loss = total[-1]
+        self._update(total, tf.constant(decay, tf.float32))
+        return loss, parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
 
     def start_epoch(self, epoch: int) -> None:
         """Seed dropout from (seed, epoch, rank), so that an epoch is the same wherever a run resumed."""
         for i, state in enumerate(self.seed_states):
             entropy = [self._config.seed, epoch, self._collectives.rank, i]
             state.assign(np.random.SeedSequence(entropy).generate_state(2) >> 1)
+        self.communication_seconds = 0.0
+        if self._stages.start_epoch(epoch):
+            self._trace()
 
     def synchronise_statistics(self) -> None:
-        """Average what ranks do not share: the moving statistics of normalisation layers."""
-        trainable = {id(v) for v in self._model.trainable_variables}
-        local = [i for i, v in enumerate(self.weights) if id(v) not in trainable]
-        self._collectives.average_variables([self.weights[i] for i in local])
+        """Average over the ranks what they do not share: the moving statistics of normalisation layers."""
+        self._collectives.average_variables([self.weights[i] for i in self._statistics])
         if self.averaged:
-            self._collectives.average_variables([self.averaged[i] for i in local])
+            self._collectives.average_variables([self.averaged[i] for i in self._statistics])
 
     def state(self) -> dict[str, np.ndarray]:
         """Every array that training goes on from, by name."""
@@ -114,26 +142,43 @@ class TrainingStep:
         groups = {"model": self.weights, "optimizer": self._optimizer.variables, "ema": self.averaged}
         return {f"{group}/{i:04d}": v for group, members in groups.items() for i, v in enumerate(members)}
 
-    def _step(
-        self, pixels: tf.Tensor, labels: tf.Tensor, draws: tuple[tf.Tensor, ...], ema_decay: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        config, model, optimizer = self._config, self._model, self._optimizer
+    def _trace(self) -> None:
+        """Make the graphs for the variables that are trained now; again when a stage thaws."""
+        self._active = self._model.trainable_variables
+        self._sizes = [int(np.prod(v.shape)) for v in self._active]
+        self._rates = self._stages.rate_factors(self._active)
+        self._differentiate: Callable = tf.function(self._gradients, reduce_retracing=True)
+        self._reduce: Callable = tf.function(self._collectives.sum)
+        self._update: Callable = tf.function(self._updated)
+
+    def _augmented(
+        self, pixels: tf.Tensor, labels: tf.Tensor, draws: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         targets = keras.ops.one_hot(labels, NUM_CLASSES, dtype="float32")
-        weights = keras.ops.take(self._class_weights, labels)
-        pixels, targets = augment(config.augmentation, pixels, targets, *draws)
+        images, targets = augment(self._config.augmentation, pixels, targets, *draws)
+        return images, targets, keras.ops.take(self._class_weights, labels)
+
+    def _gradients(self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """All gradients and the loss in one flat tensor, so that one exchange reduces them; and probabilities."""
         with tf.GradientTape() as tape:
-            probabilities = model(pixels, training=True)
+            probabilities = self._model(images, training=True)
             losses = keras.losses.categorical_crossentropy(
-                targets, probabilities, label_smoothing=config.label_smoothing
+                targets, probabilities, label_smoothing=self._config.label_smoothing
             )
             # Divided by the global batch, so that gradients of all ranks add up to its mean.
-            loss = keras.ops.sum(weights * losses) / config.batch_size
-            scaled = optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, model.trainable_variables)
-        flat = keras.ops.concatenate([keras.ops.reshape(g, (-1,)) for g in gradients] + [loss[None]])
-        *parts, total = tf.split(self._collectives.sum(flat), [*self._sizes, 1])
-        gradients = [keras.ops.reshape(part, v.shape) for part, v in zip(parts, model.trainable_variables, strict=True)]
-        optimizer.apply(gradients, model.trainable_variables)
+            loss = keras.ops.sum(weights * losses) / self._config.batch_size
+            scaled = self._optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self._active)
+        return tf.concat([tf.reshape(g, [-1]) for g in gradients] + [loss[None]], axis=0), probabilities
+
+    def _updated(self, flat: tf.Tensor, ema_decay: tf.Tensor) -> None:
+        *parts, _ = tf.split(flat, [*self._sizes, 1])
+        gradients = [tf.reshape(part, v.shape) for part, v in zip(parts, self._active, strict=True)]
+        before = [v + 0.0 if factor != 1 else None for v, factor in zip(self._active, self._rates, strict=True)]
+        self._optimizer.apply(gradients, self._active)
+        # A share of the step rather than of the gradient, which Adam would scale away.
+        for variable, old, factor in zip(self._active, before, self._rates, strict=True):
+            if old is not None:
+                variable.assign(old + factor * (variable - old))
         for average, variable in zip(self.averaged, self.weights, strict=False):
             average.assign(average + (1 - ema_decay) * (variable - average))
-        return total[0], probabilities

@@ -1,4 +1,4 @@
-"""What the driver hands to every rank. Light, so that the driver never loads TensorFlow."""
+"""What the driver hands to every rank. Light: only a rank imports the worker, and Keras with it."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -17,6 +17,7 @@ from fer_data.augment_draws import draw
 from fer_data.batches import TrainingBatches, ordered_batches
 from fer_data.errors import UserError
 from fer_data.splits import split
+from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
 from fer_models.checkpoint import load_training_state, save_checkpoint
 from fer_models.factory import create_model, weights_of
@@ -34,11 +35,30 @@ METRIC_ROWS = 65_536
 
 
 def run_worker(task: Task) -> None:
-    """One rank of the run: set the process up, then train to the end or to the early stop."""
+    """One rank of the run: set the process up, then train to the end or to the early stop.
+
+    A user's mistake (a damaged part, weights that do not fit, a full disk)
+    goes to the progress board, and all ranks leave without an exception, which
+    Ray would take for a crash and try again in vain.
+    """
     context = ray.train.get_context()
     _configure_tensorflow(task.threads)
     collectives = Collectives(context.get_world_rank(), context.get_world_size())
-    _Worker(task, collectives).run()
+    mistake, worker = ray.get(task.progress.mistake.remote()), None
+    if mistake is None:
+        try:
+            worker = _Worker(task, collectives)
+        except UserError as error:
+            mistake = str(error)
+            ray.get(task.progress.fail.remote(mistake))
+    if collectives.gather_ints([worker is None]).any():
+        return
+    assert worker is not None
+    try:
+        worker.run()
+    except UserError as error:
+        ray.get(task.progress.fail.remote(str(error)))
+        raise  # The other ranks are waiting for this one: Ray ends them, and the next attempt leaves above.
 
 
 class _Worker:
@@ -61,16 +81,26 @@ class _Worker:
         self.precision = latest.precision if latest else self._agree_on_precision()
 
         keras.utils.set_random_seed(config.seed)
-        model = create_model(config.model, dropout=config.dropout, precision=self.precision)
+        model = self._create_model(self.precision)
+        if not latest:
+            load_base_weights(model, config.backbone.weights)
         optimizer = create_optimizer(config.optimizer, self.precision)
         weights = class_weights(config.class_weights, self.training.class_counts)
         self.step = TrainingStep(config, model, optimizer, collectives, weights)
         # Validated and saved in float32, whatever the precision of training: what is measured is what is kept.
-        self.serving = create_model(config.model, dropout=config.dropout)
+        self.serving = self._create_model("float32")
         self._serving_weights = weights_of(self.serving)
         self._predict = tf.function(lambda pixels: self.serving(pixels, training=False))
         if latest:
             self.step.restore(load_training_state(self.folder.checkpoint(latest.epoch))[0])
+
+    def _create_model(self, precision: str) -> keras.Model:
+        backbone = self.config.backbone
+        options = {}
+        if self.config.model == "resnet50":
+            preprocessing = "divide_by_255" if backbone.preprocessing == "auto" else backbone.preprocessing
+            options = {"input_size": backbone.input_size, "head": backbone.head, "preprocessing": preprocessing}
+        return create_model(self.config.model, dropout=self.config.dropout, precision=precision, **options)
 
     def run(self) -> None:
         if self.history and self.collectives.rank == 0:
@@ -143,6 +173,7 @@ class _Worker:
             "seconds": seconds,
             "images_per_second": steps * config.batch_size / seconds,
             "workers": self.collectives.world_size,
+            "communication_share": self.step.communication_seconds / seconds,
             "learning_rate": rate,
         }
         # The loss that was minimised (smoothed, weighted, mixed), over the whole epoch.

@@ -40,9 +40,7 @@ def dataset(tmp_path_factory):
 
 def epoch_of(dataset, epoch, rank=0, world_size=1, seed=0, global_batch=128):
     training = split(dataset, "training")
-    batches = TrainingBatches(
-        dataset, training, global_batch=global_batch, seed=seed, rank=rank, world_size=world_size
-    )
+    batches = TrainingBatches(dataset, training, global_batch=global_batch, seed=seed, rank=rank, world_size=world_size)
     return batches, list(batches.epoch(epoch))
 
 

@@ -14,8 +14,9 @@ from fer_data.augment_draws import AugmentationConfig, draw
 from fer_data.batches import TrainingBatches
 from fer_data.dataset import open_dataset
 from fer_data.splits import split
+from fer_models.factory import create_model
 from jobs.training.collectives import Collectives
-from jobs.training.config import OptimizerConfig, TrainConfig
+from jobs.training.config import BackboneConfig, OptimizerConfig, TrainConfig
 from jobs.training.step import TrainingStep, create_optimizer
 
 data, out, network = sys.argv[3:]
@@ -37,19 +38,25 @@ if network == "with_batch_norm":
 layers += [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(7, "softmax")]
 
 model = keras.Sequential(layers)
+if network == "resnet50":
+    # Without what is each rank's own: dropout and the statistics of batch norms.
+    config = replace(config, model="resnet50", batch_size=12, backbone=BackboneConfig(batch_norm="frozen"))
+    model = create_model("resnet50", dropout=0.0, head="pooled")
 step = TrainingStep(config, model, create_optimizer(config.optimizer, "float32"), collectives, np.ones(7))
 dataset = open_dataset(data)
 batches = TrainingBatches(
-    dataset, split(dataset, "training"), global_batch=60, seed=1, rank=rank, world_size=world_size
+    dataset, split(dataset, "training"), global_batch=config.batch_size, seed=1, rank=rank, world_size=world_size
 )
 state = {}
 for epoch in (1, 2):
     step.start_epoch(epoch)
     for batch in batches.epoch(epoch):
-        draws = draw(config.augmentation, seed=1, epoch=epoch, step=batch.step, global_batch=60, rows=batch.rows)
+        draws = draw(
+            config.augmentation, seed=1, epoch=epoch, step=batch.step, global_batch=config.batch_size, rows=batch.rows
+        )
         loss, _ = step(batch.pixels, batch.labels, draws, 0.05, (epoch - 1) * batches.steps_per_epoch + batch.step)
     step.synchronise_statistics()
-    state |= {f"{epoch}/{name}": array for name, array in step.state().items()} | {f"{epoch}/loss": loss.numpy()}
+    state |= {f"{epoch}/{name}": array for name, array in step.state().items()} | {f"{epoch}/loss": np.float32(loss)}
     gathered = collectives.gather_rows(np.full((rank + 1, 2), float(rank), np.float32))
     assert gathered[:, 0].tolist() == [float(r) for r in range(world_size) for _ in range(r + 1)]
 np.savez(f"{out}/rank-{rank}.npz", **state)

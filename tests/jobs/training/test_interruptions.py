@@ -1,5 +1,6 @@
 """Kill a run anywhere; the same command again ends with the same weights, bit for bit."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill,
 
 pytestmark = pytest.mark.cluster
 EPOCHS = 4
+HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+"""For how long a driver hopes that a Ray that was killed comes back: a minute, by default."""
 
 
 class Run:
@@ -23,13 +26,18 @@ class Run:
         # Dropout, augmentation, batch norm, moving average, schedule and optimizer must all resume.
         self.command = [
             *(sys.executable, "jobs/train_cnn.py", "--model", "compact", "--data", data, "--workers", "2"),
-            *("--epochs", str(EPOCHS), "--batch-size", "100", "--ema", "0.9", "--seed", "7"),
+            *("--epochs", str(EPOCHS), "--batch-size", "50", "--ema", "0.9", "--seed", "7"),
             *("--storage", str(storage), "--name", name),
         ]
 
     def start(self) -> subprocess.Popen:
         return subprocess.Popen(
-            self.command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command,
+            cwd=REPOSITORY,
+            env=os.environ | HASTE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def finish(self) -> str:
@@ -46,6 +54,11 @@ class Run:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    @staticmethod
+    def descendants(process: subprocess.Popen) -> list[tuple[int, str]]:
+        """Process ids and command lines of all that `process` started."""
+        return list(descendants(process.pid).items())
+
     def has_epoch(self, epoch: int) -> bool:
         return (self.folder / f"checkpoints/epoch-{epoch:04d}/card.json").exists()
 
@@ -61,33 +74,32 @@ def assert_same_weights(run: Run, reference: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def reference(drawn_set, tmp_path_factory) -> Run:
+def reference(drawn_few, tmp_path_factory) -> Run:
     """A run that nothing disturbs."""
-    run = Run(drawn_set, tmp_path_factory.mktemp("undisturbed"), "run")
+    run = Run(drawn_few, tmp_path_factory.mktemp("undisturbed"), "run")
     run.finish()
     return run
 
 
-def test_a_killed_worker_costs_at_most_an_epoch_and_no_second_command(drawn_set, tmp_path, reference):
-    run = Run(drawn_set, tmp_path, "run")
+def test_a_run_that_is_killed_in_every_way_ends_with_the_weights_of_one_that_is_not(drawn_few, tmp_path, reference):
+    run = Run(drawn_few, tmp_path, "run")
     process = run.start()
     until(lambda: run.has_epoch(1), process)
-    (victim, *_) = [pid for pid, command in descendants(process.pid).items() if "ray::RayTrainWorker" in command]
-    kill([victim])
-    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, output
-    assert "resuming after epoch" in output
-    assert_same_weights(run, reference)
+    killed = kill(pid for pid, command in run.descendants(process) if "ray::RayTrainWorker" in command)
+    until(lambda: run.has_epoch(2), process)  # Without a second command.
 
+    killed += kill(pid for pid, _ in run.descendants(process))  # All of Ray, as when the machine goes down.
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode not in (0, 2)
+    assert_all_end(killed)
 
-def test_a_killed_driver_and_a_damaged_checkpoint_are_both_survived(drawn_set, tmp_path, reference):
-    run = Run(drawn_set, tmp_path, "run")
     process = run.start()
-    until(lambda: run.has_epoch(2), process)
-    others = descendants(process.pid)
+    until(lambda: run.has_epoch(3), process)
+    orphans = run.descendants(process)
     process.kill()
-    process.wait()
-    assert_all_end(others)
+    output, _ = process.communicate()
+    assert "resuming after epoch 2" in output
+    assert_all_end(pid for pid, command in orphans if "ray::RayTrainWorker" in command)
     newest = sorted((run.folder / "checkpoints").glob("epoch-*"))[-1]
     state = newest / STATE_FILE
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
@@ -96,21 +108,11 @@ def test_a_killed_driver_and_a_damaged_checkpoint_are_both_survived(drawn_set, t
     assert f"passed over checkpoint {newest.name}" in output
     assert "resuming after epoch" in output
     assert_same_weights(run, reference)
+    assert_all_end(pid for pid, _ in orphans)
 
 
-def test_when_all_of_ray_is_killed_the_command_ends_and_the_next_one_goes_on(drawn_set, tmp_path, reference):
-    run = Run(drawn_set, tmp_path, "run")
-    process = run.start()
-    until(lambda: run.has_epoch(1), process)
-    others = descendants(process.pid)
-    kill(others)
-    process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode not in (0, 2)
-    assert_all_end(others)
-
-    assert "resuming after epoch" in run.finish()
-    assert_same_weights(run, reference)
-    assert "nothing to do: all 4 epochs done" in run.finish()
+def test_a_finished_run_is_not_trained_again(reference):
+    assert f"nothing to do: all {EPOCHS} epochs done" in reference.finish()
 
 
 def test_the_same_name_with_other_settings_is_refused(reference):

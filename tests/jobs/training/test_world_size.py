@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY, free_ports
+from tests.conftest import REPOSITORY, free_ports, write_drawn_set
 
 RANK = Path(__file__).with_name("one_rank.py")
 
@@ -57,3 +57,13 @@ def test_ranks_hold_identical_weights_statistics_and_averages_after_every_epoch(
     for rank in others:
         for name, expected in first.items():
             np.testing.assert_array_equal(rank[name], expected, err_msg=name)
+
+
+@pytest.mark.cluster
+def test_resnet50_gets_the_same_weights_on_one_and_two_workers(tmp_path):
+    dataset = write_drawn_set(tmp_path / "set", training=24, validation=7)
+    (alone,) = train(dataset, tmp_path, "resnet50", 1)
+    first, second = train(dataset, tmp_path, "resnet50", 2)
+    for name, expected in alone.items():
+        np.testing.assert_allclose(first[name], expected, atol=1e-5, rtol=0, err_msg=name)
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)

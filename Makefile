@@ -1,0 +1,45 @@
+# make train [DATA=...] [ARGS=...]   train and evaluate; without DATA on the built-in drawn faces
+# make test                          lint, types and tests
+# make help                          this
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint types benchmarks clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WORKERS ?= 2
+
+help:
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
+
+train: $(VENV)/.jobs
+	@$(BIN)/python jobs/train_and_evaluate.py --workers $(WORKERS) $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: lint types
+	@$(BIN)/pytest
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	@$(BIN)/mypy
+
+benchmarks: $(VENV)/.test
+	@for benchmark in tests/benchmarks/bench_*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+# A stamp for each set of packages, renewed when the pins or the project's own list change.
+$(VENV)/.jobs $(VENV)/.test: $(VENV)/.%: constraints.txt pyproject.toml | $(VENV)/bin/pip
+	@echo "installing the pinned packages ($*) into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$*]"
+	@touch $@
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13: name one with PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "error: $(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 2; }

@@ -1,0 +1,32 @@
+"""The body of every training job: options, training, and where the results are."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.training.config import TrainConfig
+from jobs.training.options import parse_train_options
+
+if TYPE_CHECKING:
+    from jobs.training.driver import TrainResult
+
+
+def run_training_job(
+    argv: Sequence[str] | None,
+    models: Sequence[str],
+    description: str | None,
+    defaults: TrainConfig | None = None,
+) -> "TrainResult":
+    """Train one of `models` as the command line `argv` says; see `parse_train_options` for `defaults`."""
+    options = parse_train_options(argv, models, description, defaults)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Not that there is no GPU, on every start.
+    # Ray takes seconds to import, and its trainer loads TensorFlow: after the options are known to be good.
+    from jobs.training.driver import train
+
+    console = Console()
+    result = train(options.train, options.run, console)
+    for name in ("checkpoint", "history", "curves"):
+        console.print(f"{name:10} {getattr(result, name)}", highlight=False, soft_wrap=True)
+    return result

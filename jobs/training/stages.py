@@ -1,0 +1,46 @@
+"""Which stages of a backbone are trained, from when, and how fast."""
+
+import keras
+
+from fer_models.resnet50 import BACKBONE_STAGES, stages
+from jobs.training.config import BackboneConfig
+
+
+class StageSchedule:
+    """Freezes and thaws the stages of a ResNet-50 as configured; for other networks it does nothing.
+
+    A frozen stage gets no gradient and no update, and its batch norms run on
+    their moving statistics.
+    """
+
+    def __init__(self, config: BackboneConfig, model: keras.Model) -> None:
+        self._config = config
+        self._stages = {} if config == BackboneConfig() else stages(model)
+        self._frozen: frozenset[str] = frozenset()
+        if self._stages and config.batch_norm == "frozen":
+            for stage in BACKBONE_STAGES:
+                for layer in self._stages[stage]:
+                    layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Freeze what is frozen in `epoch` (from 1); whether that changes which variables are trained."""
+        frozen = frozenset(stage for stage, epochs in self._config.frozen_epochs().items() if epoch <= epochs)
+        if frozen == self._frozen:
+            return False
+        for stage in frozen ^ self._frozen:
+            for layer in self._stages[stage]:
+                norm = isinstance(layer, keras.layers.BatchNormalization)
+                layer.trainable = stage not in frozen and not (norm and self._config.batch_norm == "frozen")
+        self._frozen = frozen
+        return True
+
+    def rate_factors(self, variables: list[keras.Variable]) -> list[float]:
+        """Each variable's share of the learning rate: 1 in the head, less by `stage_rate` with every stage below."""
+        depth = {"head": 0} | {stage: i for i, stage in enumerate(reversed(BACKBONE_STAGES), start=1)}
+        factors = {
+            id(v): self._config.stage_rate ** depth[stage]
+            for stage, layers in self._stages.items()
+            for layer in layers
+            for v in layer.variables
+        }
+        return [factors.get(id(v), 1.0) for v in variables]

@@ -1,0 +1,109 @@
+"""What a step does to the weights: accumulation, frozen stages, stage rates."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from fer_data.augment_draws import NO_AUGMENTATION, draw
+from fer_models.factory import create_model
+from fer_models.resnet50 import stages
+from jobs.training.collectives import Collectives
+from jobs.training.config import BackboneConfig, OptimizerConfig, TrainConfig
+from jobs.training.step import TrainingStep, create_optimizer
+
+BASE = TrainConfig(
+    batch_size=6,
+    optimizer=OptimizerConfig(optimizer="sgd", learning_rate=0.1, momentum=0.0),
+    augmentation=NO_AUGMENTATION,
+)
+RESNET = replace(BASE, model="resnet50")
+
+
+def make_step(config: TrainConfig, model: keras.Model) -> TrainingStep:
+    optimizer = create_optimizer(config.optimizer, "float32")
+    return TrainingStep(config, model, optimizer, Collectives(0, 1), np.ones(7))
+
+
+def train(step: TrainingStep, config: TrainConfig, epoch: int = 1) -> float:
+    """One step on six images of noise; returns its loss."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
+    draws = draw(config.augmentation, seed=0, epoch=epoch, step=0, global_batch=6, rows=slice(0, 6))
+    step.start_epoch(epoch)
+    return float(step(pixels, np.arange(6), draws, config.optimizer.learning_rate, 0)[0])
+
+
+def small_model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 5, strides=4), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((48, 48, 1), dtype="uint8"), *layers, keras.layers.Dense(7, "softmax")])
+
+
+def moved(before: list[np.ndarray], layer: keras.layers.Layer) -> bool:
+    return any((old != new).any() for old, new in zip(before, layer.get_weights(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def shared_resnet() -> keras.Model:
+    return create_model("resnet50", dropout=0.0, head="pooled")
+
+
+@pytest.fixture
+def resnet(shared_resnet) -> keras.Model:
+    for layer in shared_resnet.layers:
+        layer.trainable = True
+    return shared_resnet
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4, 6, 100])
+def test_accumulated_gradients_are_those_of_the_whole_batch(micro_batch):
+    whole, parts = small_model(), small_model()
+    config = replace(BASE, micro_batch=micro_batch)
+    losses = train(make_step(BASE, whole), BASE), train(make_step(config, parts), config)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_gradient_is_clipped_to_its_global_norm():
+    before, after = small_model().get_weights(), small_model()
+    config = replace(BASE, optimizer=replace(BASE.optimizer, clip_norm=1e-3))
+    train(make_step(config, after), config)
+    change = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(after.get_weights(), before, strict=True)))
+    assert change == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_frozen_stages_stay_until_they_thaw(resnet):
+    config = replace(RESNET, backbone=BackboneConfig(freeze=("stem", "conv2=1")))
+    step = make_step(config, resnet)
+    by_stage = {name: [layer for layer in layers if layer.weights] for name, layers in stages(resnet).items()}
+    for epoch, still in ((1, {"stem", "conv2"}), (2, {"stem"})):
+        before = {layer.name: layer.get_weights() for layer in resnet.layers}
+        train(step, config, epoch)
+        for stage, layers in by_stage.items():
+            assert any(moved(before[layer.name], layer) for layer in layers) == (stage not in still), (epoch, stage)
+
+
+def test_frozen_batch_norms_keep_statistics_and_weights_while_convolutions_train(resnet):
+    config = replace(RESNET, backbone=BackboneConfig(batch_norm="frozen"))
+    before = {layer.name: layer.get_weights() for layer in resnet.layers}
+    train(make_step(config, resnet), config)
+    for layer in resnet.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert not moved(before[layer.name], layer)
+    assert moved(before["conv5_block3_3_conv"], resnet.get_layer("conv5_block3_3_conv"))
+
+
+def test_every_stage_moves_by_its_share_of_the_learning_rate(resnet):
+    start = resnet.get_weights()
+    changes = []
+    for rate in (1.0, 0.5):
+        resnet.set_weights(start)
+        config = replace(RESNET, backbone=BackboneConfig(stage_rate=rate, batch_norm="frozen"))
+        train(make_step(config, resnet), config)
+        changes.append([new - old for new, old in zip(resnet.get_weights(), start, strict=True)])
+    names = [variable.path for variable in resnet.weights]
+    for name, share in (("emotion/kernel", 1), ("conv5_block3_3_conv/kernel", 0.5), ("conv1_conv/kernel", 0.5**5)):
+        at = names.index(name)
+        np.testing.assert_allclose(changes[1][at], share * changes[0][at], rtol=1e-3, atol=1e-6)
