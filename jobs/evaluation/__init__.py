@@ -1,0 +1,1 @@
+"""Batch evaluation: every checkpoint on every image of a split, as tables, pictures and a page."""

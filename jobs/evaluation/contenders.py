@@ -1,0 +1,112 @@
+"""What is scored: each checkpoint by its name in the tables, its kind and the digest of its content."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pyarrow import fs
+
+from fer_data.errors import UserError
+from fer_data.storage import absolute, join, redacted, reported, resolve
+from fer_models.checkpoint_files import CARD_FILE, verify
+
+ENSEMBLE = "ensemble"
+KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite", ".onnx": "onnx"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model under evaluation.
+
+    `name` stands in the tables: the path as given, or the name given with it. `label` is the shortest
+    end of the path that tells it from the others. `kind` is checkpoint, keras, tflite, onnx or ensemble.
+    `protocol` is the one under which it was trained, where its card says so.
+    """
+
+    name: str
+    label: str
+    uri: str
+    kind: str
+    digest: str
+    protocol: str | None = None
+
+
+def contenders_from(arguments: Sequence[str], *, ensemble: bool = False) -> tuple[Contender, ...]:
+    """The models that `arguments` (PATH or NAME=PATH) name, in order; then their ensemble, if wanted.
+
+    Raises UserError for what is missing, damaged, of an unknown kind or named twice.
+    """
+    found: list[Contender] = []
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not equals or "/" in name or os.path.exists(argument):
+            name, path = "", argument
+        uri = absolute(path)
+        kind, digest, protocol = _examine(uri)
+        shown = name or redacted(path.rstrip("/"))
+        found.append(Contender(shown, name, uri, kind, digest, protocol))
+    names = [contender.name for contender in found] + ([ENSEMBLE] if ensemble else [])
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two checkpoints are called {name}: tell them apart with NAME=PATH")
+    if ensemble and len(found) < 2:
+        raise UserError("--ensemble averages checkpoints: give two or more")
+    labels = _short_labels([contender.uri for contender in found])
+    found = [replace(c, label=c.label or label) for c, label in zip(found, labels, strict=True)]
+    if ensemble:
+        digest = hashlib.sha256("".join(c.digest for c in found).encode()).hexdigest()
+        found.append(Contender(ENSEMBLE, f"{ENSEMBLE} of {len(found)}", "", ENSEMBLE, digest))
+    return tuple(found)
+
+
+def trained_on(contender: Contender, splits: Sequence[str], protocol: str) -> list[str]:
+    """Those of `splits` under `protocol` whose rows the checkpoint was trained on, by its card."""
+    seen = {"training"}
+    if contender.protocol == "challenge" and protocol == "notebook":
+        seen.add("validation")  # the challenge trains on all that the notebook splits in two
+    return [split for split in splits if contender.protocol and split in seen]
+
+
+def _examine(uri: str) -> tuple[str, str, str | None]:
+    """Kind, digest and training protocol of what is at `uri`."""
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        kind = filesystem.get_file_info(path).type
+        has_card = filesystem.get_file_info(f"{path}/{CARD_FILE}").type == fs.FileType.File
+    if kind == fs.FileType.NotFound and not has_card:
+        raise UserError(f"{redacted(uri)} does not exist: check the path")
+    if has_card:
+        card = verify(uri)
+        digests = "".join(f"{name}{card.sha256[name]}" for name in sorted(card.sha256) if name.startswith("model"))
+        return "checkpoint", hashlib.sha256(digests.encode()).hexdigest(), card.protocol
+    if kind == fs.FileType.Directory:
+        raise UserError(f"{redacted(uri)} is not a checkpoint: it has no {CARD_FILE}")
+    suffix = "." + uri.rpartition(".")[2].lower()
+    if suffix not in KINDS:
+        raise UserError(f"{redacted(uri)}: give a checkpoint folder or a file that ends in {', '.join(KINDS)}")
+    return KINDS[suffix], _file_digest(uri), None
+
+
+def _file_digest(uri: str) -> str:
+    digest = hashlib.sha256()
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        with filesystem.open_input_stream(path) as stream:
+            while block := stream.read(2**22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _short_labels(uris: Sequence[str]) -> list[str]:
+    """The shortest end of each path, in whole components, that no other path ends in."""
+    pieces = [[piece for piece in uri.split("/") if piece] for uri in uris]
+    labels = []
+    for own in pieces:
+        length = next(
+            (n for n in range(1, len(own) + 1) if sum(other[-n:] == own[-n:] for other in pieces) == 1), len(own)
+        )
+        # The best checkpoint of a run is called best: the run's name says more.
+        length = min(len(own), max(length, 2)) if own[-1] in ("best", "final") else length
+        labels.append(join(*own[-length:]) if length > 1 else own[-1])
+    return labels

@@ -1,0 +1,105 @@
+"""Scoring with Ray Data: read tasks feed a pool of actors; what they predict streams back, shard by shard."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from cluster.connect import worker_resources
+from fer_data.dataset import PreparedDataset
+from fer_data.errors import UserError
+from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation.scorer import About, Scorer, ScoringTask, from_bytes
+from jobs.evaluation.shards import Shard
+from jobs.evaluation.source import ShardSource
+
+MAX_RESTARTS = 3
+"""How often each actor may die."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each actor reserves: whole CPUs, and GPUs, which may be a fraction."""
+
+    cpus: int
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of one shard: its predictions (`schemas.PREDICTIONS`), those on corrupted images
+
+    (`scorer.CORRUPTED`), and what the actor says about itself.
+    """
+
+    shard: int
+    predictions: pa.Table
+    corrupted: pa.Table
+    about: About
+
+
+def share_of(options: EvaluateOptions) -> Share:
+    """What each of the options' workers gets of the cluster. Raises UserError when it has too little."""
+    nodes = ray.nodes()
+    gpus = sum(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
+    if options.device == "gpu" and not gpus:
+        raise UserError("--device gpu: the cluster has no GPU")
+    on_gpu = gpus and options.device != "cpu"
+    each = (options.gpus_per_worker or min(1.0, gpus / options.workers)) if on_gpu else 0.0
+    if each * options.workers > gpus:
+        raise UserError(f"--workers {options.workers} of {each:g} GPUs each, but the cluster has {gpus:g}")
+    found = worker_resources(nodes, workers=options.workers, device="cpu", cpus_per_worker=options.cpus_per_worker)
+    return Share(found.cpus, each)
+
+
+def score(
+    dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, workers: int, share: Share
+) -> Iterator[Scored]:
+    """What comes of each of `shards`, in any order, each once.
+
+    An actor or a read task that dies is started again and its shard done anew. Raises UserError when a
+    checkpoint cannot be used or the data cannot be read, RuntimeError when a shard is missing at the end.
+    """
+    _quiet()
+    scored = ray.data.read_datasource(
+        ShardSource(dataset, shards),
+        # The actors hold the processors; reading ahead is a fraction of their work.
+        num_cpus=0,
+        concurrency=max(1, min(workers, len(shards))),
+        override_num_blocks=len(shards),
+    ).map_batches(
+        Scorer,
+        fn_constructor_args=(task,),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(size=min(workers, len(shards)), max_tasks_in_flight_per_actor=2),
+        num_cpus=share.cpus,
+        num_gpus=share.gpus or None,
+        # Ray Data's own default, restarting for ever, would never tell of a model that crashes its process.
+        max_restarts=MAX_RESTARTS,
+        max_task_retries=MAX_RESTARTS,
+    )
+    missing = {shard.index: shard.rows for shard in shards}
+    for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for row in batch.to_pylist():
+            about = About(**json.loads(row["about"]))
+            if about.mistake:
+                raise UserError(about.mistake)
+            predictions = from_bytes(row["predictions"])
+            if predictions.num_rows != missing.pop(row["shard"]) * len(task.contenders):
+                raise RuntimeError(f"shard {row['shard']} came back with {predictions.num_rows} rows")
+            yield Scored(row["shard"], predictions, from_bytes(row["corrupted"]), about)
+    if missing:
+        raise RuntimeError(f"{len(missing)} shards with {sum(missing.values())} rows were never scored")
+
+
+def _quiet() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

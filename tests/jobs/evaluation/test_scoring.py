@@ -1,0 +1,56 @@
+"""Scoring on a Ray in this process: mistakes that come to light on a worker, and what must not be imported here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_data.dataset import open_dataset
+from fer_data.errors import UserError
+from jobs.evaluation.contenders import Contender, contenders_from, trained_on
+from jobs.evaluation.networks import Arithmetic
+from jobs.evaluation.scorer import ScoringTask
+from jobs.evaluation.shards import plan
+from tests.conftest import REPOSITORY, write_drawn_set
+from tests.jobs.evaluation.tiny import tiny_checkpoint
+
+
+@pytest.mark.cluster
+def test_data_that_disappear_while_they_are_scored_are_told_in_a_line(tmp_path):
+    import ray
+
+    from cluster.connect import connect
+    from jobs.evaluation.scoring import Share, score
+
+    dataset = open_dataset(write_drawn_set(tmp_path / "set", training=0, validation=20))
+    shards = plan(dataset, ["public_test"], "challenge")
+    Path(dataset.uri, shards[0].group.part).unlink()
+    contenders = contenders_from([tiny_checkpoint(str(tmp_path / "a"))])
+    task = ScoringTask(contenders, Arithmetic(1, "float32"), 64, "none", False)
+    connect()
+    try:
+        with pytest.raises(UserError, match=r"part-public_test-00000.parquet is missing") as raised:
+            list(score(dataset, shards, task, 1, Share(1, 0)))
+    finally:
+        ray.shutdown()
+    assert "\n" not in str(raised.value)
+
+
+def test_the_driver_imports_neither_tensorflow_nor_keras_and_the_command_line_no_ray():
+    code = (
+        "import sys; import jobs.evaluate, jobs.evaluation.options;"
+        "assert 'ray' not in sys.modules; import jobs.evaluation.driver, jobs.evaluation.scoring;"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_images_that_a_checkpoint_was_trained_on_are_known_by_its_protocol():
+    challenge, unknown = (Contender("a", "a", "", "keras", "", protocol) for protocol in ("challenge", None))
+    assert trained_on(challenge, ["training", "validation"], "challenge") == ["training"]
+    assert trained_on(challenge, ["validation", "test"], "notebook") == ["validation"]
+    assert trained_on(unknown, ["training"], "challenge") == []

@@ -1,0 +1,112 @@
+"""A report is there whole or not at all."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fer_data.dataset import RowGroup
+from fer_data.errors import UserError
+from jobs.evaluation.shards import Shard
+from jobs.evaluation.workspace import RUN_FILE, Workspace
+
+SHARD = Shard(0, RowGroup("part-test-00000.parquet", 0, 3, "test"), np.arange(3), {"test": np.ones(3, bool)})
+TABLE = pa.table({"row": [0, 1, 2]})
+
+
+def finish(workspace: Workspace) -> None:
+    workspace.keep(SHARD, TABLE, TABLE.slice(0, 0))
+    workspace.write(RUN_FILE, b"{}")
+    workspace.publish([SHARD])
+
+
+def test_the_folder_appears_when_it_is_complete(tmp_path):
+    target = tmp_path / "report"
+    with Workspace(str(target), "a", overwrite=False) as workspace:
+        workspace.keep(SHARD, TABLE, TABLE)
+        assert not target.exists()
+        finish(workspace)
+    assert sorted(path.name for path in target.iterdir()) == ["predictions", RUN_FILE]
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_what_was_scored_is_found_again_by_the_same_request_alone(tmp_path):
+    target = str(tmp_path / "report")
+    with Workspace(target, "a", overwrite=False) as workspace:
+        workspace.keep(SHARD, TABLE, TABLE.slice(0, 0))
+    with Workspace(target, "a", overwrite=False) as workspace:
+        assert workspace.has(SHARD, 1, corruptions=False)
+        assert not workspace.has(SHARD, 2, corruptions=False)
+        assert not workspace.has(SHARD, 1, corruptions=True)
+    with Workspace(target, "b", overwrite=False) as workspace:
+        assert not workspace.has(SHARD, 1, corruptions=False)
+
+
+def test_a_truncated_file_is_scored_again(tmp_path):
+    with Workspace(str(tmp_path / "report"), "a", overwrite=False) as workspace:
+        workspace.keep(SHARD, TABLE, TABLE.slice(0, 0))
+        path = workspace.path("predictions", SHARD)
+        path.write_bytes(path.read_bytes()[:-9])
+        assert not workspace.has(SHARD, 1, corruptions=False)
+
+
+def test_a_request_that_came_to_nothing_leaves_nothing(tmp_path):
+    with pytest.raises(UserError), Workspace(str(tmp_path / "report"), "a", overwrite=False):
+        raise UserError("no such checkpoint")
+    assert not list(tmp_path.iterdir())
+
+
+def test_finishing_clears_unfinished_reports_of_other_requests_for_the_same_place(tmp_path):
+    target = str(tmp_path / "report")
+    with Workspace(target, "a", overwrite=False) as workspace:
+        workspace.keep(SHARD, TABLE, TABLE)
+    with Workspace(target, "b", overwrite=False) as workspace:
+        finish(workspace)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_two_processes_do_not_write_one_report(tmp_path):
+    target = str(tmp_path / "report")
+    with Workspace(target, "a", overwrite=False), pytest.raises(UserError, match="another process"):
+        Workspace(target, "a", overwrite=False)
+
+
+def test_a_report_is_replaced_only_when_that_is_asked_for(tmp_path):
+    target = tmp_path / "report"
+    with Workspace(str(target), "a", overwrite=False) as workspace:
+        finish(workspace)
+    with pytest.raises(UserError, match="--overwrite"):
+        Workspace(str(target), "a", overwrite=False)
+    (target / "old").touch()
+    with Workspace(str(target), "a", overwrite=True) as workspace:
+        finish(workspace)
+    assert not (target / "old").exists()
+
+
+def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="not a report"):
+        Workspace(str(tmp_path), "a", overwrite=True)
+    with pytest.raises(UserError, match="is a file"):
+        Workspace(str(tmp_path / "thesis.tex"), "a", overwrite=True)
+
+
+def test_a_report_for_an_object_store_is_uploaded_with_its_run_file_last(tmp_path, monkeypatch):
+    from pyarrow import fs
+
+    (tmp_path / "bucket").mkdir()
+    written = []
+
+    class Store(fs.SubTreeFileSystem):
+        def open_output_stream(self, path, **options):
+            written.append(path)
+            return super().open_output_stream(path, **options)
+
+    store = Store(str(tmp_path / "bucket"), fs.LocalFileSystem())
+    (tmp_path / "bucket/report/predictions").mkdir(parents=True)  # object stores need no folders
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("jobs.evaluation.workspace.resolve", lambda uri: (store, uri.removeprefix("s3://bucket/")))
+    monkeypatch.setattr("jobs.evaluation.workspace.check_target", lambda *_: None)
+    with Workspace("s3://bucket/report", "a", overwrite=False) as workspace:
+        finish(workspace)
+    assert written == ["report/predictions/part-test-00000-000.parquet", f"report/{RUN_FILE}"]
+    assert not list((tmp_path / "cache/fer_evaluation").iterdir())
