@@ -27,7 +27,8 @@ types: $(VENV)/.test
 	@$(BIN)/mypy
 
 benchmarks: $(VENV)/.test
-	@for benchmark in tests/benchmarks/bench_*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+	@for name in input memory training scoring; do \
+	  echo "== bench_$$name"; $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,6 +1,6 @@
 """Images per second of the input pipeline on one core: reading, shuffling and every augmentation.
 
-python tests/benchmarks/bench_input.py
+python -m tests.benchmarks.bench_input
 """
 
 import argparse

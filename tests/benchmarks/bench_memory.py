@@ -1,6 +1,6 @@
 """Peak memory of a training process on 30,000 and on 1,000,000 rows: it must not grow with the data.
 
-    python tests/benchmarks/bench_memory.py [--rows 1000000]
+    python -m tests.benchmarks.bench_memory [--rows 1000000]
 
 Draws the faces first (a minute or two, 2.4 GB in a temporary folder), then
 trains a small network for 400 steps of 256 images, about two shuffling windows.

@@ -1,7 +1,6 @@
 """How fast checkpoints are scored against plain `predict`, and what time and memory do as rows grow.
 
-    python -m tests.benchmarks.bench_scoring speed
-    python -m tests.benchmarks.bench_scoring growth --rows 10000 100000 1000000
+    python -m tests.benchmarks.bench_scoring [speed|growth] [--rows 10000 100000 1000000]
 
 `speed` scores the original project's CNN (a minute on 2 quiet cores; expect a ratio of 1 or more). `growth` scores
 a tiny network, so that everything but the network is what is measured (a few minutes, 2.5 GB of disk for a million
@@ -53,14 +52,14 @@ else:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "growth"))
+    parser.add_argument("what", choices=("speed", "growth", "both"), nargs="?", default="both")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-scoring-") as folder:
-        if options.what == "speed":
+        if options.what != "growth":
             speed(Path(folder), options.repeats)
-        else:
+        if options.what != "speed":
             growth(Path(folder), options.rows)
 
 

@@ -1,6 +1,6 @@
 """What Ray and this project's loop cost: images per second of whole training runs, compared in one run.
 
-    python tests/benchmarks/bench_training.py [--model cnn] [--rounds 2]
+    python -m tests.benchmarks.bench_training [--model cnn] [--rounds 2]
 
 Steady state: the fastest epoch after the first. Each figure is the best of
 `--rounds`, taken in turns, since machines are noisy. Takes about ten minutes

@@ -1,14 +1,10 @@
 """The command: the report it leaves, its exit code for every mistake, and what survives a kill."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +22,8 @@ from jobs.evaluation import schemas
 from jobs.evaluation.corruptions import CORRUPTIONS
 from tests.conftest import REPOSITORY
 from tests.jobs.evaluation.damage import rewrite, with_label, with_pixels
+from tests.processes import PATIENCE_SECONDS, descendants, kill, until
 
-PATIENCE_SECONDS = 240
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
 
 
@@ -230,29 +226,9 @@ class Interrupted:
         }
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def actors_of(pid: int) -> list[int]:
     """The scoring actors among the descendants of `pid`."""
-    parents, names = {}, {}
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                names[int(entry.name)] = (entry / "cmdline").read_text()
-        except OSError:
-            continue
-    found, frontier = [], {pid}
-    while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier}
-        found += [child for child in frontier if "MapWorker" in names[child]]
-    return found
+    return [child for child, command in descendants(pid).items() if "MapWorker" in command]
 
 
 @pytest.mark.cluster
@@ -260,13 +236,11 @@ def test_killed_actor_and_killed_driver_cost_no_row_and_change_no_byte(checkpoin
     work = Interrupted(checkpoints[0], tmp_path)
     first = work.start()
     until(lambda: len(work.done()) >= 1 and bool(actors_of(first.pid)), first)
-    killed = actors_of(first.pid)
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
+    killed = kill(actors_of(first.pid))
     before = len(work.done())
     until(lambda: len(work.done()) > before + 1, first)
     assert not set(killed) & set(actors_of(first.pid))
-    first.send_signal(signal.SIGKILL)
+    first.kill()
     first.wait()
     scored = work.done()
     assert 0 < len(scored) < work.ROWS / 1024, "the driver was killed too late to show anything"
