@@ -36,7 +36,7 @@ clean:
 # A stamp for each set of packages, renewed when the pins or the project's own list change.
 $(VENV)/.jobs $(VENV)/.test: $(VENV)/.%: constraints.txt pyproject.toml | $(VENV)/bin/pip
 	@echo "installing the pinned packages ($*) into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$*]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[$*]"
 	@touch $@
 
 $(VENV)/bin/pip:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +34,17 @@ def connect() -> None:
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **common)
         return
     try:
+        _knock(address)
         ray.init(**common)
-    except ConnectionError as error:
+    except OSError as error:  # ConnectionError among them, which Ray raises.
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable") from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError when nothing listens at HOST:PORT, which Ray tries for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def worker_resources(nodes: list[dict], *, workers: int, device: str, cpus_per_worker: int | None) -> WorkerResources:

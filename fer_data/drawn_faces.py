@@ -76,7 +76,7 @@ def drawn_rows(counts: Mapping[str, int], seed: int) -> Iterator[pa.Table]:
 
 
 def prepared_drawn_faces(
-    training: int = 6000, public_test: int = 1000, private_test: int = 1000, seed: int = 0, cache: Path | None = None
+    training: int = 1500, public_test: int = 500, private_test: int = 500, seed: int = 0, cache: Path | None = None
 ) -> PreparedDataset:
     """So many drawings of each usage as a prepared data set, written on first use, a row group at a time.
 

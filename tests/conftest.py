@@ -65,6 +65,15 @@ def fer2013_zip() -> str:
 
 
 @pytest.fixture(scope="session")
+def original_cnn() -> str:
+    """The original project's published network, by the path in ORIGINAL_CNN or beside the checkout."""
+    path = Path(os.environ.get("ORIGINAL_CNN", REPOSITORY.parent / "shared/data/CNNMODELfinal.keras"))
+    if not path.exists():
+        pytest.skip(f"the original project's CNN is not at {path}: set ORIGINAL_CNN")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of moto's S3 server on the loopback address."""
     (port,) = free_ports(1)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from fer_data.dataset import PreparedDataset
-from fer_data.prepare import open_or_prepare
 from fer_data.storage import absolute, redacted
+from jobs.data import open_data
 from jobs.evaluation.contenders import Contender, contenders_from, trained_on
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.progress import ScoringProgress
@@ -27,7 +27,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
     target = absolute(options.out or "")
     check_target(target, options.overwrite)
     contenders = contenders_from(options.checkpoint, ensemble=options.ensemble)
-    dataset = _open_data(options, console)
+    dataset = open_data(options.data, console)
     shards = plan(dataset, options.split, options.protocol)
     check_labels(dataset, shards)
     request = describe(options, contenders, dataset)
@@ -50,15 +50,6 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
         write_report(options, request, about, contenders, dataset, shards, workspace, console)
         workspace.publish(shards)
     return target
-
-
-def _open_data(options: EvaluateOptions, console: Console) -> PreparedDataset:
-    if options.data is None:
-        console.print("no --data: scoring the built-in drawn faces, not photographs")
-        from fer_data.drawn_faces import prepared_drawn_faces
-
-        return prepared_drawn_faces()
-    return open_or_prepare(options.data)
 
 
 def _warn(options: EvaluateOptions, contenders: Sequence[Contender], about: dict[str, Any], console: Console) -> None:

@@ -145,6 +145,7 @@ class TrainConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
 
     def __post_init__(self) -> None:
+        _check(self.data is None or self.data.strip() != "", "--data must name a data set", repr(self.data))
         _check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
         _check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
         _check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)

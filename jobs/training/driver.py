@@ -11,10 +11,10 @@ from rich.console import Console
 from cluster.connect import WorkerResources, connect, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
-from fer_data.prepare import open_or_prepare
 from fer_data.splits import split
 from fer_data.storage import absolute, is_remote, join, redacted
 from fer_models.checkpoint_files import read_card
+from jobs.data import open_data
 from jobs.training.config import RunOptions, TrainConfig
 from jobs.training.curves import draw_curves
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
@@ -43,7 +43,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     `ray.train.TrainingFailedError` when workers keep failing.
     """
     config = _resolved(config)
-    dataset = _open_data(config, console)
+    dataset = open_data(config.data, console)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     fingerprint = dataset.manifest.fingerprint
     name = options.name or f"{config.model}-{config.identity(fingerprint)}"
@@ -91,16 +91,7 @@ def _resolved(config: TrainConfig) -> TrainConfig:
         elif backbone.weights != "imagenet" and not backbone.weights.endswith(".h5"):
             preprocessing = read_card(backbone.weights).configuration["backbone"]["preprocessing"]
         backbone = replace(backbone, preprocessing=preprocessing)
-    return replace(config, data=absolute(config.data) if config.data else None, backbone=backbone)
-
-
-def _open_data(config: TrainConfig, console: Console) -> PreparedDataset:
-    if config.data is None:
-        console.print("no --data: training on the built-in drawn faces, not on photographs")
-        from fer_data.drawn_faces import prepared_drawn_faces
-
-        return prepared_drawn_faces()
-    return open_or_prepare(config.data)
+    return replace(config, data=None if config.data is None else absolute(config.data), backbone=backbone)
 
 
 def _run_workers(

@@ -23,14 +23,14 @@ from fer_data.dataset_writer import write_dataset
 from fer_data.rows import rows_table
 from tests.conftest import REPOSITORY
 
-SPEED_ROWS = 12 * 1024
+SPEED_ROWS = 6 * 1024
 _PREDICT = """
 import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 from fer_models.checkpoint import load_model
 model, _ = load_model(sys.argv[1])
-pixels = np.random.default_rng(0).integers(0, 256, (4096, 48, 48, 1), np.uint8)
+pixels = np.random.default_rng(0).integers(0, 256, (2048, 48, 48, 1), np.uint8)
 model.predict(pixels[:512], batch_size=256, verbose=0)
 started = time.perf_counter()
 for _ in range(2):

@@ -19,7 +19,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 REPOSITORY = Path(__file__).parents[2]
-ROWS, BATCH, EPOCHS = 1536, 128, 3
+ROWS, BATCH, EPOCHS = 1024, 128, 3
 JOBS = {
     "job, one worker of two threads, float32": ("float32", 1, 2),
     "job, two workers of one thread, float32": ("float32", 2, 1),

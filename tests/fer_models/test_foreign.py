@@ -1,6 +1,5 @@
 """Models that others wrote: with Keras 2 (tf_keras is Keras 2.15 and later) and with Keras 3."""
 
-import os
 from pathlib import Path
 
 import h5py
@@ -189,14 +188,6 @@ def test_outputs_of_any_order_are_put_in_ours_exactly():
     np.testing.assert_array_equal(np.asarray(model(values)), values[:, permutation_from(theirs)])
 
 
-@pytest.fixture(scope="module")
-def original_cnn() -> str:
-    path = Path(os.environ.get("ORIGINAL_CNN", REPOSITORY.parent / "shared/data/CNNMODELfinal.keras"))
-    if not path.exists():
-        pytest.skip(f"the original project's CNN is not at {path}: set ORIGINAL_CNN")
-    return str(path)
-
-
 def test_the_original_cnn_predicts_as_its_raw_network(original_cnn, pixels):
     model, card, (warning,) = load_any(original_cnn)
     raw = read_foreign(original_cnn)
@@ -207,6 +198,7 @@ def test_the_original_cnn_predicts_as_its_raw_network(original_cnn, pixels):
     np.testing.assert_allclose(np.asarray(model(pixels)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_the_original_cnn_is_as_accurate_on_the_public_test_as_published(original_cnn, fer2013_zip, tmp_path):
     from fer_data.batches import ordered_batches

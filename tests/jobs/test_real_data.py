@@ -1,9 +1,10 @@
-"""FER-2013 itself, through a cluster's front door: prepare, submit, and see the network learn."""
+"""FER-2013 itself, through a cluster's front door: prepare, submit, see the network learn, and evaluate it."""
 
 import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture
-def cluster(tmp_path_factory):
+@contextmanager
+def cluster():
     """The address of a Ray head with two CPUs on the loopback address, its token required of every client."""
     gcs, dashboard = free_ports(2)
     environment = os.environ | {
@@ -44,19 +45,43 @@ def cluster(tmp_path_factory):
         assert_all_end(pids)
 
 
-def test_compact_learns_fer2013_on_two_workers_through_job_submission(cluster, fer2013_zip, tmp_path):
-    address, environment = cluster
-    command = [
-        *(BIN / "ray", "job", "submit", "--address", address, "--working-dir", ".", "--"),
-        *("python", "jobs/train_cnn.py", "--model", "compact", "--data", fer2013_zip, "--epochs", "3"),
-        *("--workers", "2", "--storage", str(tmp_path), "--name", "run"),
-    ]
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1500, check=False
-    )
+@pytest.fixture(scope="module")
+def run(fer2013_zip, tmp_path_factory):
+    """Two epochs of compact on two workers, submitted as a job: the run's folder."""
+    storage = tmp_path_factory.mktemp("runs")
+    with cluster() as (address, environment):
+        command = [
+            *(BIN / "ray", "job", "submit", "--address", address, "--working-dir", ".", "--"),
+            *("python", "jobs/train_cnn.py", "--model", "compact", "--data", fer2013_zip, "--epochs", "2"),
+            *("--workers", "2", "--storage", str(storage), "--name", "run"),
+        ]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1500, check=False
+        )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    history = pd.read_csv(tmp_path / "run/history.csv")
+    return storage / "run"
+
+
+def test_compact_learns_fer2013_on_two_workers_through_job_submission(run):
+    history = pd.read_csv(run / "history.csv")
     assert history["validation_accuracy"].is_monotonic_increasing
-    # 52 % was measured; 25 % is what always answering "happy" gets.
-    assert history["validation_accuracy"].iloc[-1] > 0.45
+    # 46 % was measured; 25 % is what always answering "happy" gets.
+    assert history["validation_accuracy"].iloc[-1] > 0.40
     assert (history["workers"] == 2).all()
+
+
+def test_the_original_cnn_and_a_new_one_are_compared_on_the_public_test(run, fer2013_zip, original_cnn, tmp_path):
+    command = [
+        *(sys.executable, "jobs/evaluate.py", "--checkpoint", f"original={original_cnn}", f"new={run / 'best'}"),
+        *("--data", fer2013_zip, "--split", "public_test", "--out", str(tmp_path / "report")),
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    metrics = pd.read_parquet(tmp_path / "report/metrics.parquet").set_index("checkpoint")
+    assert metrics.loc["original", "accuracy"] == pytest.approx(0.5325, abs=0.001)
+    assert metrics.loc["original", "rows_leak_free"] == 3589 - 280
+    validated = pd.read_csv(run / "history.csv")["validation_accuracy"].max()
+    assert metrics.loc["new", "accuracy"] == pytest.approx(validated, abs=1e-6)
+    (comparison,) = pd.read_parquet(tmp_path / "report/comparisons.parquet").to_dict("records")
+    assert comparison["better"] == "original"
+    assert comparison["difference_low"] < comparison["difference"] < comparison["difference_high"] < 0

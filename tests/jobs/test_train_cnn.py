@@ -54,7 +54,7 @@ def run(drawn_set, tmp_path_factory) -> Path:
         *("--model", "compact", "--data", drawn_set, "--epochs", "2", "--batch-size", "64", "--name", "run"),
         *("--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "0.0005", "--clip-norm", "5"),
         *("--schedule", "plateau", "--class-weights", "balanced", "--label-smoothing", "0.1", "--mixup", "0.2"),
-        *("--precision", "mixed_bfloat16", "--monitor", "macro_f1", "--tensorboard", "--storage", str(storage)),
+        *("--precision", "auto", "--monitor", "macro_f1", "--tensorboard", "--storage", str(storage)),
     )
     assert done.returncode == 0, done.stderr
     for name in ("best", "history.csv", "curves.png"):
@@ -76,7 +76,8 @@ def test_a_run_leaves_checkpoint_history_curves_and_logs(run):
 
 def test_the_card_tells_what_the_checkpoint_is(run, drawn_set):
     card = verify(str(run / "best"))
-    assert (card.model, card.protocol, card.precision) == ("compact", "challenge", "mixed_bfloat16")
+    assert (card.model, card.protocol) == ("compact", "challenge")
+    assert card.precision in ("float32", "mixed_bfloat16", "mixed_float16")  # What auto chose on this machine.
     assert card.data_fingerprint == open_dataset(drawn_set).manifest.fingerprint
     assert card.configuration == json.loads((run / "config.json").read_text())
     assert card.epoch == 1 + int(pd.read_csv(run / "history.csv")["validation_macro_f1"].idxmax())
@@ -119,7 +120,7 @@ def test_more_than_the_cluster_has_is_refused_with_what_it_has(drawn_set, tmp_pa
     ("options", "message"),
     [
         (["--data", "/no/such/data"], "/no/such/data does not exist"),
-        (["--data", ""], "--data"),
+        (["--data", ""], "--data must name a data set"),
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--storage", "ftp://host/runs"], "paths are local, s3:// or gs://"),
         (["--batch-size", "1", "--workers", "2"], "--batch-size 1 cannot be shared"),
