@@ -17,6 +17,7 @@ from jobs.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from jobs.evaluation.networks import Arithmetic, Network, load_network
 from jobs.evaluation.schemas import PREDICTIONS
 from jobs.evaluation.views import views
+from jobs.tensorflow_environment import tensorflow_environment
 
 CORRUPTED: pa.Schema = pa.schema(
     [
@@ -61,7 +62,7 @@ class Scorer:
     def __init__(self, task: ScoringTask) -> None:
         # Ray Data would retry an actor that raises here; a mistake of the user's stays one. It travels with
         # the first block instead.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ |= tensorflow_environment()
         self._task = task
         self._mistake: str | None = None
         self._networks: dict[str, Network] = {}

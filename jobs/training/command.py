@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.config import TrainConfig
 from jobs.training.options import parse_train_options
 
@@ -21,7 +22,7 @@ def run_training_job(
 ) -> "TrainResult":
     """Train one of `models` as the command line `argv` says; see `parse_train_options` for `defaults`."""
     options = parse_train_options(argv, models, description, defaults)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Not that there is no GPU, on every start.
+    os.environ |= tensorflow_environment()
     # Ray takes seconds to import, and its trainer loads TensorFlow: after the options are known to be good.
     from jobs.training.driver import train
 

@@ -15,6 +15,7 @@ from fer_data.splits import split
 from fer_data.storage import absolute, is_remote, join, redacted
 from fer_models.checkpoint_files import read_card
 from jobs.data import open_data
+from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.config import RunOptions, TrainConfig
 from jobs.training.curves import draw_curves
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
@@ -120,10 +121,11 @@ def _run_workers(
             use_gpu=bool(resources.gpus),
             resources_per_worker={"CPU": resources.cpus} | ({"GPU": 1} if resources.gpus else {}),
         ),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[call-arg]
             name="ray_train",
             storage_path=folder.uri,
             failure_config=FailureConfig(max_failures=options.max_failures),
+            worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )
     with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):

@@ -1,12 +1,9 @@
 """What every rank of a training run does: epochs, validation, checkpoints. It knows ranks, not Ray's driver."""
 
-import os
 import time
 from collections import deque
 from dataclasses import asdict
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np

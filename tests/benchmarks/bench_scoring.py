@@ -9,6 +9,7 @@ rows; expect equal microseconds for an image and memory within some 10 %).
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from fer_data.dataset_writer import write_dataset
 from fer_data.rows import rows_table
+from jobs.tensorflow_environment import tensorflow_environment
 from tests.conftest import REPOSITORY
 
 SPEED_ROWS = 6 * 1024
@@ -99,7 +101,12 @@ def save(folder: Path, network: str) -> str:
 
 def python(code: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | tensorflow_environment(),
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 

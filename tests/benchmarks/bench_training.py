@@ -39,6 +39,7 @@ def main() -> None:
         return
 
     from fer_data.drawn_faces import prepared_drawn_faces
+    from jobs.tensorflow_environment import tensorflow_environment
 
     rates: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +51,9 @@ def main() -> None:
                 measure(rates, name, job(folder, run, options.model, dataset.uri, precision, workers, cpus))
             for kind in ("arrays", "generator"):
                 command = [sys.executable, __file__, "--model", options.model, "--fit", kind, "--data", folder]
-                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                # The original pipeline as TensorFlow is by default; the network alone under the job's conditions.
+                environment = os.environ | (tensorflow_environment() if kind == "arrays" else {})
+                output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
                 measure(rates, f"plain Keras fit on {kind}", float(output.split()[-1]))
     one, two, auto = (rates[name] for name in JOBS)
     arrays, generator = rates["plain Keras fit on arrays"], rates["plain Keras fit on generator"]
