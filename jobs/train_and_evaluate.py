@@ -5,7 +5,7 @@
 
 Takes the options of train_cnn.py. Without --data, --model or --config it
 trains the CNN for three epochs on 1,500 drawn faces, a minute or two on two
-cores, and gets nearly nine in ten of the held-out drawings right.
+cores, and gets four in five of the held-out drawings right.
 """
 
 import sys

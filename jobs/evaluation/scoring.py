@@ -81,8 +81,7 @@ def score(
         num_cpus=share.cpus,
         num_gpus=share.gpus or None,
         # Ray Data's own default, restarting for ever, would never tell of a model that crashes its process.
-        max_restarts=MAX_RESTARTS,
-        max_task_retries=MAX_RESTARTS,
+        ray_remote_args_fn=lambda: {"max_restarts": MAX_RESTARTS, "max_task_retries": MAX_RESTARTS},
     )
     missing = {shard.index: shard.rows for shard in shards}
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
