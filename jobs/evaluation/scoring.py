@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,8 @@ def score(
     checkpoint cannot be used or the data cannot be read, RuntimeError when a shard is missing at the end.
     """
     _quiet()
+    # Ray will drop these two options, and has no others yet for how often an actor may restart.
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     scored = ray.data.read_datasource(
         ShardSource(dataset, shards),
         # The actors hold the processors; reading ahead is a fraction of their work.
@@ -81,7 +84,8 @@ def score(
         num_cpus=share.cpus,
         num_gpus=share.gpus or None,
         # Ray Data's own default, restarting for ever, would never tell of a model that crashes its process.
-        ray_remote_args_fn=lambda: {"max_restarts": MAX_RESTARTS, "max_task_retries": MAX_RESTARTS},
+        max_restarts=MAX_RESTARTS,
+        max_task_retries=MAX_RESTARTS,
     )
     missing = {shard.index: shard.rows for shard in shards}
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):

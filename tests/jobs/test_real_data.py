@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import REPOSITORY, free_ports
-from tests.processes import assert_all_end, descendants, kill, reachable, until
+from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, reachable, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 BIN = Path(sys.executable).parent
@@ -20,7 +21,7 @@ BIN = Path(sys.executable).parent
 @contextmanager
 def cluster():
     """The address of a Ray head with two CPUs on the loopback address, its token required of every client."""
-    gcs, dashboard = free_ports(2)
+    gcs, dashboard, agent, client = free_ports(4)
     environment = os.environ | {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
@@ -29,16 +30,17 @@ def cluster():
     subprocess.run([BIN / "ray", "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
     command = [
         *(BIN / "ray", "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1"),
+        # Two heads on a machine must not share any of these.
+        *("--dashboard-agent-listen-port", str(agent), "--ray-client-server-port", str(client)),
         *("--port", str(gcs), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
         *("--disable-usage-stats", "--include-dashboard", "true"),
     ]
     head = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    pids = {}
     try:
         until(lambda: reachable("127.0.0.1", dashboard), head)
         yield f"http://127.0.0.1:{dashboard}", environment
-        pids = descendants(head.pid)
     finally:
+        pids = descendants(head.pid)
         head.send_signal(signal.SIGTERM)
         head.wait(timeout=60)
         kill(pids)
@@ -55,9 +57,14 @@ def run(fer2013_zip, tmp_path_factory):
             *("python", "jobs/train_cnn.py", "--model", "compact", "--data", fer2013_zip, "--epochs", "2"),
             *("--workers", "2", "--storage", str(storage), "--name", "run"),
         ]
-        done = subprocess.run(
-            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1500, check=False
-        )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            done = subprocess.run(
+                command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1800, check=False
+            )
+            # The dashboard answers before the head can take jobs.
+            if "No available agent" not in done.stderr or time.monotonic() > deadline:
+                break
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return storage / "run"
 
