@@ -74,7 +74,6 @@ def test_other_formats_name_the_package_they_need_or_what_is_wrong(tmp_path, end
 
 
 def test_litert_models_score_as_keras_does(tmp_path):
-    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
     import tensorflow as tf
 
     model = tiny_network(3)
