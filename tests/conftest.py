@@ -55,22 +55,24 @@ def drawn_few(tmp_path_factory) -> str:
     return write_drawn_set(tmp_path_factory.mktemp("few") / "set", training=190, validation=33)
 
 
+def given_file(variable: str, beside: str) -> str:
+    """The path in the environment variable, or of a file beside the checkout; skips the test where there is none."""
+    path = Path(os.environ.get(variable, REPOSITORY.parent / beside))
+    if not path.exists():
+        pytest.skip(f"{path} is not there: set {variable}")
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def fer2013_zip() -> str:
-    """The published images, by the path in FER2013_ZIP or beside the checkout; tests that need them skip without."""
-    path = Path(os.environ.get("FER2013_ZIP", REPOSITORY.parent / "shared/data/fer2013_train_public.zip"))
-    if not path.exists():
-        pytest.skip(f"FER-2013 is not at {path}: set FER2013_ZIP")
-    return str(path)
+    """The published images, by the path in FER2013_ZIP or beside the checkout."""
+    return given_file("FER2013_ZIP", "shared/data/fer2013_train_public.zip")
 
 
 @pytest.fixture(scope="session")
 def original_cnn() -> str:
     """The original project's published network, by the path in ORIGINAL_CNN or beside the checkout."""
-    path = Path(os.environ.get("ORIGINAL_CNN", REPOSITORY.parent / "shared/data/CNNMODELfinal.keras"))
-    if not path.exists():
-        pytest.skip(f"the original project's CNN is not at {path}: set ORIGINAL_CNN")
-    return str(path)
+    return given_file("ORIGINAL_CNN", "shared/data/CNNMODELfinal.keras")
 
 
 @pytest.fixture(scope="session")

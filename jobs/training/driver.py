@@ -12,7 +12,7 @@ from cluster.connect import WorkerResources, connect, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.splits import split
-from fer_data.storage import absolute, is_remote, join, redacted
+from fer_data.storage import absolute, is_remote, join, redacted, resolve
 from fer_models.checkpoint_files import read_card
 from jobs.data import open_data
 from jobs.tensorflow_environment import tensorflow_environment
@@ -49,6 +49,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     fingerprint = dataset.manifest.fingerprint
     name = options.name or f"{config.model}-{config.identity(fingerprint)}"
     folder = RunFolder(join(absolute(options.storage), name))
+    resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
     if options.tensorboard and is_remote(folder.uri):
         raise UserError("--tensorboard writes local files: give a local --storage")
     if options.workers > config.batch_size:
