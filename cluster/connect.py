@@ -47,25 +47,37 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def worker_resources(nodes: list[dict], *, workers: int, device: str, cpus_per_worker: int | None) -> WorkerResources:
+def worker_resources(
+    nodes: list[dict], *, workers: int, device: str, cpus_per_worker: int | None, option: str = "--workers"
+) -> WorkerResources:
     """CPUs and GPUs for each of `workers`, such that all fit on `nodes` (as from `ray.nodes()`).
 
-    `device` is auto, cpu or gpu. Raises UserError, saying what the cluster
-    has, when they do not fit.
+    `device` is auto, cpu or gpu; `option` is what the user knows `workers` as.
+    Raises UserError, saying what the cluster has, when they do not fit.
     """
-    alive = [node["Resources"] for node in nodes if node["Alive"]]
-    sizes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
+    sizes = _sizes(nodes)
     cpus, gpus = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
     has = f"the cluster has {_count(len(sizes), 'machine')} with {_count(cpus, 'CPU')} and {_count(gpus, 'GPU')} in all"
     on_gpu = device == "gpu" or (device == "auto" and gpus >= workers)
     if on_gpu and gpus < workers:
-        raise UserError(f"--workers {workers} --device gpu needs {workers} GPUs, but {has}")
+        raise UserError(f"{option} {workers} --device gpu needs {workers} GPUs, but {has}")
     wanted = [cpus_per_worker] if cpus_per_worker else range(max(1, cpus // workers), 0, -1)
     for cpu in wanted:
-        if sum(min(c // cpu, g) if on_gpu else c // cpu for c, g in sizes) >= workers:
+        if room(nodes, WorkerResources(cpu, int(on_gpu))) >= workers:
             return WorkerResources(cpu, int(on_gpu))
     each = _count(cpus_per_worker or 1, "CPU")
-    raise UserError(f"--workers {workers} needs {each} for each worker, but {has}: ask for fewer workers")
+    raise UserError(f"{option} {workers} needs {each} for each worker, but {has}: ask for fewer workers")
+
+
+def room(nodes: list[dict], each: WorkerResources) -> int:
+    """How many workers that reserve `each` fit on `nodes` at a time."""
+    return sum(min(c // each.cpus, g // each.gpus) if each.gpus else c // each.cpus for c, g in _sizes(nodes))
+
+
+def _sizes(nodes: list[dict]) -> list[tuple[int, int]]:
+    """CPUs and GPUs of each machine that is alive."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ notebook    per class of training, sorted by image id, the first int(0.3·n) row
             the rest train; test = public_test + private_test (or test)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,25 @@ def split(dataset: PreparedDataset, name: str, protocol: str = "challenge") -> S
     return chosen
 
 
+def share(dataset: PreparedDataset, whole: Split, fraction: float) -> Split:
+    """`fraction` of the rows of `whole`, at least one of each class that has any, always the same ones.
+
+    Reads the labels of all rows of `whole`, unless `fraction` is 1, which returns it as it is.
+    """
+    if fraction == 1:
+        return whole
+    groups = [group for group, _ in whole.groups]
+    tables = [dataset.read(group, columns=("label",)) for group in groups]
+    labels = np.concatenate([table.column("label").to_numpy() for table in tables])
+    member = np.concatenate([_mask(group, rows) for group, rows in whole.groups])
+    chosen = np.zeros(len(labels), bool)
+    random = np.random.default_rng(0)
+    for label in range(NUM_CLASSES):
+        rows = random.permutation(np.flatnonzero(member & (labels == label)))
+        chosen[rows[: math.ceil(fraction * len(rows))]] = True
+    return _selected(whole.name, whole.protocol, groups, labels, chosen)
+
+
 def _wanted(dataset: PreparedDataset, name: str, protocol: str) -> Sequence[str]:
     if protocol == "notebook" and name == "test":
         return ("public_test", "private_test", "test")
@@ -86,14 +106,27 @@ def _notebook(dataset: PreparedDataset, validation: bool) -> Split:
         rows = rows[pc.array_sort_indices(ids.take(pa.array(rows)).combine_chunks()).to_numpy()]
         held_out[rows[: int(NOTEBOOK_VALIDATION * len(rows))]] = True
     chosen = held_out if validation else ~held_out
+    return _selected("validation" if validation else "training", "notebook", groups, labels, chosen)
+
+
+def _selected(name: str, protocol: str, groups: Sequence[RowGroup], labels: np.ndarray, chosen: np.ndarray) -> Split:
+    """The rows of `groups`, one after the other, for which `chosen`, bool, holds; `labels` are those of all of them."""
     pieces = np.split(chosen, np.cumsum([group.rows for group in groups])[:-1]) if groups else []
     selected = [(group, np.flatnonzero(piece).astype(np.int32)) for group, piece in zip(groups, pieces, strict=True)]
     return Split(
-        "validation" if validation else "training",
-        "notebook",
+        name,
+        protocol,
         tuple((group, rows) for group, rows in selected if len(rows)),
         np.bincount(labels[chosen], minlength=NUM_CLASSES).astype(np.int64),
     )
+
+
+def _mask(group: RowGroup, rows: np.ndarray | None) -> np.ndarray:
+    mask = np.ones(group.rows, bool)
+    if rows is not None:
+        mask[:] = False
+        mask[rows] = True
+    return mask
 
 
 def _cannot(dataset: PreparedDataset, name: str, protocol: str) -> str:

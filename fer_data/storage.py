@@ -18,6 +18,8 @@ from pyarrow import ArrowException, fs
 
 from fer_data.errors import UserError
 
+UNFINISHED = ".writing-"
+"""How the names of files and folders begin that are still being written."""
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -75,6 +77,29 @@ def printable(text: str) -> str:
 def join(uri: str, *names: str) -> str:
     """`uri` with path components appended."""
     return "/".join([uri.rstrip("/"), *names])
+
+
+def read_file(uri: str) -> bytes:
+    """A whole file. Raises UserError where there is none, or storage refuses."""
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        with filesystem.open_input_stream(path) as stream:
+            return stream.read()
+
+
+def write_file(uri: str, content: bytes) -> None:
+    """Write a whole file: whoever looks finds the old one or the new. Raises UserError where storage refuses."""
+    with reported(uri, "write"):
+        filesystem, path = resolve(uri)
+        if is_remote(uri):  # An object appears when its stream is closed.
+            with filesystem.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{UNFINISHED}{target.name}")
+        temporary.write_bytes(content)
+        temporary.rename(target)
 
 
 @contextmanager

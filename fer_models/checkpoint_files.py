@@ -17,14 +17,12 @@ from pathlib import Path
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import is_remote, join, redacted, reported, resolve
+from fer_data.storage import UNFINISHED, is_remote, join, redacted, reported, resolve
 from fer_models.card import Card
 
 MODEL_FILE = "model.keras"
 STATE_FILE = "training_state.npz"
 CARD_FILE = "card.json"
-UNFINISHED = ".writing-"
-"""Prefix of files and folders that are still being written."""
 
 
 def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:

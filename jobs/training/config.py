@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError, with_config
 
 from fer_data.augment_draws import AugmentationConfig
 from fer_data.errors import UserError
-from fer_data.storage import one_line, redacted, reported, resolve
+from fer_data.storage import one_line, read_file, redacted
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
@@ -120,6 +120,8 @@ class TrainConfig:
     built-in drawn faces."""
     protocol: Literal["challenge", "notebook"] = "challenge"
     """Which rows train and which validate."""
+    train_fraction: float = 1.0
+    """Share of the training rows to train on, the same of every class."""
     epochs: int = 200
     batch_size: int = 256
     """Images per step over all workers together."""
@@ -146,6 +148,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check(self.data is None or self.data.strip() != "", "--data must name a data set", repr(self.data))
+        _check(0 < self.train_fraction <= 1, "--train-fraction must be above 0 and at most 1", self.train_fraction)
         _check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
         _check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
         _check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)
@@ -194,10 +197,7 @@ class TrainConfig:
     @classmethod
     def read(cls, uri: str) -> "TrainConfig":
         """The configuration in the JSON file at `uri`. Raises UserError when it is none."""
-        with reported(uri):
-            filesystem, path = resolve(uri)
-            with filesystem.open_input_stream(path) as stream:
-                text = stream.read()
+        text = read_file(uri)
         try:
             values = json.loads(text)
         except ValueError as error:
@@ -239,10 +239,14 @@ class RunOptions:
         )
         _check(self.keep >= 2, "--keep must be 2 or more", self.keep)
         _check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
-        if self.name is not None and (
-            self.name in ("", ".", "..") or not set(self.name) <= _NAME_CHARACTERS or self.name[0] == "."
-        ):
-            raise ValueError(f"--name may hold letters, digits, '.', '_' and '-', not {self.name!r}")
+        if self.name is not None:
+            check_name(self.name)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError unless `name` is one plain component of a path."""
+    if not name or not set(name) <= _NAME_CHARACTERS or name[0] == ".":
+        raise ValueError(f"--name may hold letters, digits, '.', '_' and '-', not {name!r}")
 
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")

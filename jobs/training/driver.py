@@ -11,7 +11,7 @@ from rich.console import Console
 from cluster.connect import WorkerResources, connect, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
-from fer_data.splits import split
+from fer_data.splits import share, split
 from fer_data.storage import absolute, is_remote, join, redacted, resolve
 from fer_models.checkpoint_files import read_card
 from jobs.data import open_data
@@ -43,17 +43,17 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     Raises UserError for bad input and for storage that refuses, and
     `ray.train.TrainingFailedError` when workers keep failing.
     """
-    config = _resolved(config)
+    config = resolved(config)
     dataset = open_data(config.data, console)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
+    training = share(dataset, training, config.train_fraction)
     fingerprint = dataset.manifest.fingerprint
     name = options.name or f"{config.model}-{config.identity(fingerprint)}"
     folder = RunFolder(join(absolute(options.storage), name))
     resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
     if options.tensorboard and is_remote(folder.uri):
         raise UserError("--tensorboard writes local files: give a local --storage")
-    if options.workers > config.batch_size:
-        raise UserError(f"--batch-size {config.batch_size} cannot be shared by --workers {options.workers}")
+    check_shares(config, options.workers)
 
     connect()
     resources = worker_resources(
@@ -73,11 +73,14 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
         console.print(f"nothing to do: {reason}")
         folder.publish(config, latest.metrics, options.keep)
     else:
-        _run_workers(config, options, resources, dataset, folder, console)
+        board = ProgressBoard.remote()  # type: ignore[attr-defined]
+        task = Task(config, folder.uri, dataset, resources.cpus, options.keep, options.tensorboard, board)
+        with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):
+            run_workers(task, resources, workers=options.workers, max_failures=options.max_failures)
     return _result(config, folder, dataset, console)
 
 
-def _resolved(config: TrainConfig) -> TrainConfig:
+def resolved(config: TrainConfig) -> TrainConfig:
     """Paths made absolute and `auto` replaced by what it stands for: what is saved with the run."""
     backbone = config.backbone
     if backbone.weights == "imagenet":
@@ -96,46 +99,35 @@ def _resolved(config: TrainConfig) -> TrainConfig:
     return replace(config, data=None if config.data is None else absolute(config.data), backbone=backbone)
 
 
-def _run_workers(
-    config: TrainConfig,
-    options: RunOptions,
-    resources: WorkerResources,
-    dataset: PreparedDataset,
-    folder: RunFolder,
-    console: Console,
-) -> None:
-    board = ProgressBoard.remote()  # type: ignore[attr-defined]
-    task = Task(
-        config=config,
-        run_uri=folder.uri,
-        dataset=dataset,
-        threads=resources.cpus,
-        keep=options.keep,
-        tensorboard=options.tensorboard,
-        progress=board,
-    )
+def check_shares(config: TrainConfig, workers: int) -> None:
+    """Raises UserError when a batch has no image for each of `workers`."""
+    if workers > config.batch_size:
+        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {workers} workers")
+
+
+def run_workers(task: Task, resources: WorkerResources, *, workers: int, max_failures: int) -> None:
+    """Train `task` to its end on `workers` workers. Raises UserError and `ray.train.TrainingFailedError` as `train`."""
     trainer = TensorflowTrainer(
         train_loop_per_worker,
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(
-            num_workers=options.workers,
+            num_workers=workers,
             use_gpu=bool(resources.gpus),
             resources_per_worker={"CPU": resources.cpus} | ({"GPU": 1} if resources.gpus else {}),
         ),
         run_config=RunConfig(  # type: ignore[call-arg]
             name="ray_train",
-            storage_path=folder.uri,
-            failure_config=FailureConfig(max_failures=options.max_failures),
+            storage_path=task.run_uri,
+            failure_config=FailureConfig(max_failures=max_failures),
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )
-    with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):
-        try:
-            trainer.fit()
-        except ray.train.TrainingFailedError:
-            if not ray.get(board.mistake.remote()):
-                raise
-    if mistake := ray.get(board.mistake.remote()):
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError:
+        if not ray.get(task.progress.mistake.remote()):
+            raise
+    if mistake := ray.get(task.progress.mistake.remote()):
         raise UserError(mistake)
 
 

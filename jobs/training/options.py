@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from fer_data.errors import UserError
 from jobs.command_line import parse
@@ -32,6 +32,15 @@ def parse_train_options(
 
     Raises UserError, in one line, for anything that is wrong with them.
     """
+    base = base_config(argv, models, defaults)
+    return parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
+
+
+def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: TrainConfig | None = None) -> TrainConfig:
+    """What the options of `argv` start from: `--config`, or `defaults`, or the recipe of `--model` or the first model.
+
+    Raises UserError when that is for none of `models`.
+    """
     first_look = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first_look.add_argument("--config")
     first_look.add_argument("--model")
@@ -47,5 +56,4 @@ def parse_train_options(
         if known.config:
             raise UserError(f"--config {known.config} is for --model {base.model}, not {model}")
         base = RECIPES[model]
-    options = parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
-    return replace(options, config=known.config)
+    return base

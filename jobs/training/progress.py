@@ -11,9 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @ray.remote(num_cpus=0)
 class ProgressBoard:
-    """Where rank 0 leaves what it is doing and the driver picks it up."""
+    """Where rank 0 leaves what it is doing and the driver picks it up, and asks whether to go on.
 
-    def __init__(self) -> None:
+    With `gated`, no epoch begins before `allow` says so.
+    """
+
+    def __init__(self, *, gated: bool = False) -> None:
+        self._allowed: int | None = 0 if gated else None
+        self._stopped = False
         self._lines: list[str | dict[str, Any]] = []
         self._now: dict[str, Any] | None = None
         self._mistake: str | None = None
@@ -24,6 +29,20 @@ class ProgressBoard:
     def fail(self, mistake: str) -> None:
         """The run cannot go on until the user has mended something."""
         self._mistake = mistake
+
+    def allow(self, epoch: int) -> None:
+        """The epochs up to `epoch` may be trained."""
+        self._allowed = epoch
+
+    def stop(self) -> None:
+        """The run is to end after the current epoch."""
+        self._stopped = True
+
+    def may_begin(self, epoch: int) -> bool | None:
+        """Whether `epoch` may begin; None while that is not known."""
+        if self._stopped:
+            return False
+        return True if self._allowed is None or epoch <= self._allowed else None
 
     def mistake(self) -> str | None:
         return self._mistake

@@ -17,11 +17,10 @@ import pandas as pd
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import is_remote, join, one_line, redacted, reported, resolve
+from fer_data.storage import UNFINISHED, is_remote, join, one_line, read_file, redacted, reported, resolve, write_file
 from fer_models.card import Card
 from fer_models.checkpoint_files import (
     MODEL_FILE,
-    UNFINISHED,
     publish_checkpoint,
     read_card,
     read_verified,
@@ -65,7 +64,7 @@ class RunFolder:
                     f"{redacted(self.uri)} holds a run with other settings ({'; '.join(changed)}): choose another "
                     "--name, or discard it with --overwrite"
                 )
-        self._write(CONFIG_FILE, config.to_json().encode())
+        write_file(where, config.to_json().encode())
 
     def epochs(self) -> list[int]:
         """The epochs that have a checkpoint folder, sound or not, in order."""
@@ -107,34 +106,17 @@ class RunFolder:
 
     def read_history(self) -> pd.DataFrame:
         """A row per finished epoch; no rows before the first."""
-        with reported(self.history):
-            filesystem, path = resolve(self.history)
-            with filesystem.open_input_stream(path) as stream:
-                return pd.read_csv(stream)
+        return pd.read_csv(io.BytesIO(read_file(self.history)))
 
     def write_curves(self, png: bytes) -> None:
-        self._write("curves.png", png)
+        write_file(self.curves, png)
 
     def _write_history(self, history: History) -> None:
         frame = pd.DataFrame(list(history))
         parquet = io.BytesIO()
         frame.to_parquet(parquet, index=False)
-        self._write("history.parquet", parquet.getvalue())
-        self._write("history.csv", frame.to_csv(index=False).encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        where = join(self.uri, name)
-        with reported(where, "write"):
-            filesystem, path = resolve(where)
-            if is_remote(where):
-                with filesystem.open_output_stream(path) as stream:
-                    stream.write(content)
-                return
-            target = Path(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f"{UNFINISHED}{name}")
-            temporary.write_bytes(content)
-            temporary.rename(target)
+        write_file(join(self.uri, "history.parquet"), parquet.getvalue())
+        write_file(self.history, frame.to_csv(index=False).encode())
 
     def _exists(self, uri: str) -> bool:
         with reported(uri):

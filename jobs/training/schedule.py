@@ -50,6 +50,11 @@ def best_epoch(config: TrainConfig, history: History) -> int:
     return int(best["epoch"])
 
 
+def is_better(config: TrainConfig, row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the epoch of `row` beats that of `other` by the monitored metric."""
+    return _score(config, row) > _score(config, other)
+
+
 def why_finished(config: TrainConfig, history: History) -> str | None:
     """Why no further epoch is due, or None when one is."""
     if len(history) >= config.epochs:

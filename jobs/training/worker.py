@@ -13,7 +13,7 @@ import tensorflow as tf
 from fer_data.augment_draws import draw
 from fer_data.batches import TrainingBatches, ordered_batches
 from fer_data.errors import UserError
-from fer_data.splits import split
+from fer_data.splits import share, split
 from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
 from fer_models.checkpoint import load_training_state, save_checkpoint
@@ -63,7 +63,8 @@ class _Worker:
         config, rank, world_size = task.config, collectives.rank, collectives.world_size
         self.task, self.config, self.collectives = task, config, collectives
         self.folder = RunFolder(task.run_uri)
-        self.training = split(task.dataset, "training", config.protocol)
+        whole = split(task.dataset, "training", config.protocol)
+        self.training = share(task.dataset, whole, config.train_fraction)
         self.validation = split(task.dataset, "validation", config.protocol)
         self.batches = TrainingBatches(
             task.dataset,
@@ -105,6 +106,8 @@ class _Worker:
             self.folder.publish(self.config, self.history, self.task.keep)
         while not why_finished(self.config, self.history):
             epoch = len(self.history) + 1
+            if not self._may_begin(epoch):
+                return
             row = self._train_epoch(epoch)
             self.step.synchronise_statistics()
             self._check_ranks_agree(epoch)
@@ -119,6 +122,14 @@ class _Worker:
                     ray.get(self.task.progress.fail.remote(mistake))
                 return
             ray.train.report(row)
+
+    def _may_begin(self, epoch: int) -> bool:
+        """Whether the run is to go on; waits, where a sweep has not decided yet."""
+        answer: bool | None = True
+        if self.collectives.rank == 0:
+            while (answer := ray.get(self.task.progress.may_begin.remote(epoch))) is None:
+                time.sleep(0.05)
+        return bool(self.collectives.gather_ints([int(bool(answer))])[0, 0])
 
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         config, steps = self.config, self.batches.steps_per_epoch

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from fer_models.checkpoint_files import STATE_FILE
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, write_drawn_set
 from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, until
 
 pytestmark = pytest.mark.cluster
 EPOCHS = 4
+# Dropout, augmentation, batch norm, moving average, schedule and optimizer must all resume.
+COMPACT = ("jobs/train_cnn.py", "--model", "compact", "--epochs", str(EPOCHS), "--batch-size", "50", "--ema", "0.9")
+RESNET50 = ("jobs/train_resnet.py", "--epochs", "2", "--batch-size", "12", "--optimizer", "sgd", "--freeze", "stem=1")
 HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 """For how long a driver hopes that a Ray that was killed comes back: a minute, by default."""
 
@@ -21,12 +24,10 @@ HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 class Run:
     """One training command, as often as it is started, and what it leaves in its folder."""
 
-    def __init__(self, data: str, storage: Path, name: str) -> None:
+    def __init__(self, data: str, storage: Path, name: str, job: tuple[str, ...] = COMPACT) -> None:
         self.folder = storage / name
-        # Dropout, augmentation, batch norm, moving average, schedule and optimizer must all resume.
         self.command = [
-            *(sys.executable, "jobs/train_cnn.py", "--model", "compact", "--data", data, "--workers", "2"),
-            *("--epochs", str(EPOCHS), "--batch-size", "50", "--ema", "0.9", "--seed", "7"),
+            *(sys.executable, *job, "--data", data, "--workers", "2", "--seed", "7"),
             *("--storage", str(storage), "--name", name),
         ]
 
@@ -63,7 +64,8 @@ class Run:
         return (self.folder / f"checkpoints/epoch-{epoch:04d}/card.json").exists()
 
     def weights(self) -> dict[str, np.ndarray]:
-        return dict(np.load(self.folder / f"checkpoints/epoch-{EPOCHS:04d}" / STATE_FILE))
+        """The training state after the last epoch that has been saved."""
+        return dict(np.load(max((self.folder / "checkpoints").glob("epoch-*")) / STATE_FILE))
 
 
 def assert_same_weights(run: Run, reference: Run) -> None:
@@ -113,6 +115,22 @@ def test_a_run_that_is_killed_in_every_way_ends_with_the_weights_of_one_that_is_
 
 def test_a_finished_run_is_not_trained_again(reference):
     assert f"nothing to do: all {EPOCHS} epochs done" in reference.finish()
+
+
+@pytest.mark.slow
+def test_resnet50_ends_with_the_same_weights_when_all_of_ray_was_killed(tmp_path):
+    data = write_drawn_set(tmp_path / "set", training=24, validation=7)
+    undisturbed, run = (Run(data, tmp_path, name, RESNET50) for name in ("undisturbed", "killed"))
+    undisturbed.finish()
+    process = run.start()
+    until(lambda: run.has_epoch(1), process)
+    killed = kill(pid for pid, _ in run.descendants(process))
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert_all_end(killed)
+    assert not run.has_epoch(2)
+    assert "resuming after epoch 1" in run.finish()
+    assert run.has_epoch(2)
+    assert_same_weights(run, undisturbed)
 
 
 def test_the_same_name_with_other_settings_is_refused(reference):

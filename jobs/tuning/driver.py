@@ -1,0 +1,221 @@
+"""The driver of a sweep: data and folder first, then Ray Tune, then what came of it."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from rich.console import Console
+
+from cluster.connect import connect, room, worker_resources
+from fer_data.errors import UserError
+from fer_data.splits import split
+from fer_data.storage import absolute, join, one_line, redacted, resolve
+from jobs.data import open_data
+from jobs.training.config import TrainConfig
+from jobs.training.driver import resolved
+from jobs.training.schedule import why_finished
+from jobs.tuning.options import SchedulerConfig, SweepOptions
+from jobs.tuning.report import commands, publish, summary
+from jobs.tuning.search import create_scheduler, create_search, metric_and_mode, mutable
+from jobs.tuning.spaces import open_space
+from jobs.tuning.sweep_folder import Outcome, SweepFolder, settings
+from jobs.tuning.trial import TRIAL_KEY, TrialRun, TrialSetup
+
+
+class SweepFailedError(Exception):
+    """No trial has finished an epoch."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """Where a sweep's files are."""
+
+    folder: str
+    checkpoint: str
+    config: str
+    report: str
+
+
+def sweep(options: SweepOptions, console: Console) -> SweepResult:
+    """Run or resume the sweep that `options` describe; the same call again continues or repeats nothing.
+
+    Raises UserError for bad input, and SweepFailedError when all trials fail.
+    """
+    base = resolved(options.train)
+    space = open_space(options.search.space, base)
+    dataset = open_data(base.data, console)
+    for name in ("training", "validation"):
+        split(dataset, name, base.protocol)  # Refused here, once, if the data have no such rows.
+    identity = settings(
+        base,
+        space,
+        search=options.search.search,
+        scheduler=asdict(options.scheduler),
+        data_fingerprint=dataset.manifest.fingerprint,
+    )
+    folder = SweepFolder(join(absolute(options.where.storage), options.where.name or _default_name(base, identity)))
+    resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
+
+    connect()
+    resources = worker_resources(
+        ray.nodes(),
+        workers=options.where.workers_per_trial,
+        device=options.where.device,
+        cpus_per_worker=options.where.cpus_per_worker,
+        option="--workers-per-trial",
+    )
+    at_a_time = room(ray.nodes(), resources) // options.where.workers_per_trial
+    population = options.scheduler.scheduler == "pbt"
+    if population and not mutable(space):
+        raise UserError("--scheduler pbt needs a number in the space that a run can change half-way: there is none")
+    if population and at_a_time < options.search.trials:
+        raise UserError(
+            f"--scheduler pbt trains all trials at once, and the cluster has room for {at_a_time} of "
+            f"--trials {options.search.trials}: ask for fewer, or take asha"
+        )
+    folder.start(identity, overwrite=options.where.overwrite)
+    past = folder.trials()
+    over = [trial for trial in past if trial.outcome]
+    due = max(options.search.trials, len(past)) - len(over)
+    console.print(
+        f"{base.model}: {options.search.trials} trials over {len(space)} parameters, {at_a_time} at a time",
+        f"sweep {redacted(folder.uri)}",
+        sep="\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if past:
+        console.print(f"resuming: {len(over)} trials are over, {len(past) - len(over)} go on", highlight=False)
+    if due:
+        setup = TrialSetup(
+            sweep_uri=folder.uri,
+            base=base,
+            dataset=dataset,
+            workers=options.where.workers_per_trial,
+            resources=resources,
+            max_failures=options.where.max_failures,
+            keep=base.epochs + 1 if population else 2,
+        )
+        _tune(options, setup, space, past, due, at_a_time, folder, console)
+    best = publish(folder, base, space, options.scheduler)
+    if best is None:
+        errors = [trial.outcome.error for trial in folder.trials() if trial.outcome and trial.outcome.error]
+        raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
+    for line in [*summary(folder, folder.trials(), best, base, space), *commands(folder, base)]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return SweepResult(
+        folder.uri, *(join(folder.uri, name) for name in ("best/checkpoint", "best/config.json", "report.html"))
+    )
+
+
+def _default_name(base: TrainConfig, identity: Mapping[str, Any]) -> str:
+    values = json.loads(json.dumps(identity))
+    values["base"]["data"] = None
+    return f"sweep-{base.model}-{sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]}"
+
+
+def _tune(
+    options: SweepOptions,
+    setup: TrialSetup,
+    space: Any,
+    past: Any,
+    due: int,
+    at_a_time: int,
+    folder: SweepFolder,
+    console: Console,
+) -> None:
+    # Tune's own record of a sweep is not what it resumes from: that is the folder of the trials.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+    budget = options.search.time_budget and options.search.time_budget * 60
+    board = _SweepBoard(folder, setup.base, options.scheduler, options.search.trials, budget, console)
+    tuner = tune.Tuner(
+        # No CPU of its own, which its workers would lack; Tune insists on something.
+        tune.with_resources(tune.with_parameters(TrialRun, setup=setup), {"CPU": 0, "memory": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=create_search(space, setup.base, options.search.search, past),
+            scheduler=create_scheduler(options.scheduler, space, setup.base, past),
+            num_samples=due,
+            max_concurrent_trials=at_a_time,
+            time_budget_s=budget,
+        ),
+        run_config=tune.RunConfig(
+            name="ray_tune",
+            storage_path=folder.uri,
+            callbacks=[board],
+            failure_config=tune.FailureConfig(max_failures=1),
+            verbose=0,
+        ),
+    )
+    folder.delete("ray_tune")
+    tuner.fit()
+    folder.delete("ray_tune")
+
+
+class _SweepBoard(tune.Callback):
+    """Hears of every epoch and every end: shows them, and records how trials ended."""
+
+    def __init__(
+        self,
+        folder: SweepFolder,
+        base: TrainConfig,
+        scheduler: SchedulerConfig,
+        trials: int,
+        budget: float | None,
+        console: Console,
+    ) -> None:
+        self._folder, self._base, self._scheduler, self._console = folder, base, scheduler, console
+        self._trials = trials
+        self._deadline = time.monotonic() + budget if budget else float("inf")
+        self._metric, mode = metric_and_mode(base)
+        self._sign = -1 if mode == "min" else 1
+        self._best: tuple[float, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune saves what it is given, and a console cannot be; nothing is restored from it.
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
+    ) -> None:
+        name, value = trial.config[TRIAL_KEY], result[self._metric]
+        if self._best is None or self._sign * value > self._sign * self._best[0]:
+            self._best = value, name
+        self._print(
+            f"trial {name}  epoch {result['epoch']}/{self._base.epochs}  {self._metric.replace('_', ' ')} {value:.4f}  "
+            f"(best {self._best[0]:.4f}, trial {self._best[1]})"
+        )
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        name = trial.config[TRIAL_KEY]
+        history = self._folder.history(name)
+        why = why_finished(self._base, history)
+        if why is None:
+            if time.monotonic() >= self._deadline:
+                return  # Not over: it goes on when the sweep does.
+            why = f"stopped by {self._scheduler.scheduler} after epoch {len(history)}"
+        self._over(trial, Outcome(why))
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        error: Any = trial.get_pickled_error()
+        cause = getattr(error, "cause", None) or error
+        self._over(trial, Outcome("failed", f"{type(cause).__name__}: {one_line(cause)}"))
+
+    def _over(self, trial: TuneTrial, outcome: Outcome) -> None:
+        name = trial.config[TRIAL_KEY]
+        if not self._folder.has_begun(name):  # It failed before it could say so itself.
+            self._folder.begin(name, {key: value for key, value in trial.config.items() if key != TRIAL_KEY})
+        self._folder.finish(name, outcome)
+        if self._scheduler.scheduler != "pbt":
+            self._folder.clear(name)
+        self._print(f"trial {name}  {outcome.why}" + (f": {outcome.error}" if outcome.error else ""))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,178 @@
+"""What a sweep leaves for people: tables, pictures, the best trial's checkpoint and configuration, and a page."""
+
+import base64
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import optuna
+import pandas as pd
+
+from fer_data.storage import join, redacted, write_file
+from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified
+from jobs.training.config import TrainConfig
+from jobs.tuning import plots
+from jobs.tuning.options import SchedulerConfig
+from jobs.tuning.search import metric_and_mode
+from jobs.tuning.spaces import Range, Space, configured
+from jobs.tuning.sweep_folder import SweepFolder, Trial
+from jobs.tuning.tables import best_trial, history_table, trials_table
+
+_COLUMNS = ("validation_accuracy", "validation_macro_f1", "validation_loss")
+
+
+def publish(folder: SweepFolder, base: TrainConfig, space: Space, scheduler: SchedulerConfig) -> Trial | None:
+    """Write everything that the folder's trials amount to, in place of what an earlier start wrote.
+
+    Returns the best trial, None when no trial has finished an epoch: then there is nothing but the table of trials.
+    """
+    trials = folder.trials()
+    table = trials_table(trials, base, space)
+    _write_table(folder, "trials", table)
+    write_file(join(folder.uri, "trials.csv"), table.to_csv(index=False).encode())
+    best = best_trial(trials, base)
+    if best is None:
+        return None
+    history = history_table(trials)
+    _write_table(folder, "history", history)
+    config = configured(base, best.parameters)
+    write_file(join(folder.uri, "best", "config.json"), config.to_json().encode())
+    source = folder.run(best.name).best
+    card = read_card(source)
+    publish_checkpoint(
+        join(folder.uri, "best", "checkpoint"), {MODEL_FILE: read_verified(source, card, MODEL_FILE)}, card
+    )
+    pictures = _pictures(table, history, base, space, scheduler)
+    for name, png in pictures.items():
+        write_file(join(folder.uri, f"{name}.png"), png)
+    write_file(join(folder.uri, "report.html"), _page(folder, trials, best, table, pictures, base, space).encode())
+    return best
+
+
+def summary(folder: SweepFolder, trials: Sequence[Trial], best: Trial, base: TrainConfig, space: Space) -> list[str]:
+    """The outcome in a few lines."""
+    row, first = best.best(base), trials[0].best(base)
+    assert row is not None
+    metric = base.monitor.replace("_", "-")
+    key = f"validation_{base.monitor}"
+    epochs = sum(len(trial.history) for trial in trials)
+    lines = [f"best: trial {best.name}, validation {metric} {row[key]:.4f} after epoch {row['epoch']} of {base.epochs}"]
+    if best.name != trials[0].name and first is not None and first[key] is not None:
+        lines.append(f"the configuration it began with (trial {trials[0].name}) reached {first[key]:.4f}")
+    elif best.name == trials[0].name:
+        lines.append("no trial beat the configuration that the sweep began with")
+    changed = ", ".join(f"{name} {_short(value)}" for name, value in best.parameters.items())
+    lines.append(f"it trains with {changed or 'the options given'}")
+    failed = sum(bool(trial.outcome and trial.outcome.error) for trial in trials)
+    share = epochs / (len(trials) * base.epochs)
+    lines.append(
+        f"{len(trials)} trials, {epochs} epochs: {share:.0%} of training every trial to its end"
+        + (f"; {failed} failed (see trials.csv)" if failed else "")
+    )
+    return lines
+
+
+def commands(folder: SweepFolder, base: TrainConfig) -> list[str]:
+    """How to train the best configuration again, and how to train it in full."""
+    job = "jobs/train_resnet.py" if base.model == "resnet50" else "jobs/train_cnn.py"
+    again = f"python {job} --config {redacted(folder.uri)}/best/config.json"
+    return [again, f"{again} --train-fraction 1 --epochs {max(60, base.epochs)}"]
+
+
+def _pictures(
+    table: pd.DataFrame, history: pd.DataFrame, base: TrainConfig, space: Space, scheduler: SchedulerConfig
+) -> dict[str, bytes]:
+    metric, mode = metric_and_mode(base)
+    logs = {name: isinstance(domain, Range) and domain.log for name, domain in space.items()}
+    pictures = {
+        "best_so_far": plots.best_so_far(history, metric, mode == "min"),
+        "learning_curves": plots.learning_curves(history, metric, scheduler.rungs(base.epochs)),
+    }
+    if table[metric].notna().sum() > 1:
+        pictures["parallel_coordinates"] = plots.parallel_coordinates(table, logs, metric, mode == "min")
+    importances = importance(table, space, metric, mode)
+    if importances:
+        pictures["importance"] = plots.importance_bars(importances)
+    for name, log in logs.items():
+        pictures[f"parameter-{name}"] = plots.parameter_scatter(table, name, log, metric)
+    return pictures
+
+
+def importance(table: pd.DataFrame, space: Space, metric: str, mode: str) -> dict[str, float]:
+    """How much of the spread of `metric` each unconditional parameter explains (fANOVA); {} for too few trials."""
+    known = table[table[metric].notna()]
+    own = {name: domain for name, domain in space.items() if not domain.when}
+    study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
+    for row in known.to_dict("records"):
+        if not all(domain.holds(row[name]) for name, domain in own.items()):
+            continue  # The first trial, where the configuration itself lies outside of the space.
+        study.enqueue_trial({name: row[name] for name in own})
+        trial = study.ask()
+        for name, domain in own.items():
+            domain.suggest(name, trial)
+        study.tell(trial, row[metric])
+    if len(study.trials) < 4 or len({trial.value for trial in study.trials}) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def _page(
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    best: Trial,
+    table: pd.DataFrame,
+    pictures: Mapping[str, bytes],
+    base: TrainConfig,
+    space: Space,
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    metric, mode = metric_and_mode(base)
+    headings = ["trial", *dict.fromkeys([metric, *_COLUMNS]), *space, "epochs", "stopped"]
+    ordered = table.sort_values(metric, ascending=mode == "min", na_position="last", kind="stable")
+    others = [name for name in pictures if name.startswith("parameter-")]
+    sections = [
+        ("Progress", "Compute is counted in training time and in epochs, so that trials at a time do not matter.",
+         ["best_so_far", "learning_curves"]),
+        ("What matters", "", ["importance", "parallel_coordinates"]),
+        ("Each parameter", "Filled dots ran longest; the ring is the configuration that the sweep began with.", others),
+    ]  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        title=f"Sweep of {base.model}: {len(trials)} trials",
+        subtitle=redacted(folder.uri),
+        summary=summary(folder, trials, best, base, space),
+        commands=commands(folder, base),
+        sections=[
+            {
+                "title": title,
+                "text": text,
+                "plots": [
+                    {"name": name, "png": base64.b64encode(pictures[name]).decode()}
+                    for name in names
+                    if name in pictures
+                ],
+            }
+            for title, text, names in sections
+        ],
+        headings=[heading.replace("validation_", "").replace("_", " ") for heading in headings],
+        rows=[[_short(row[heading]) for heading in headings] for row in ordered.to_dict("records")],
+    )
+
+
+def _write_table(folder: SweepFolder, name: str, table: pd.DataFrame) -> None:
+    parquet = io.BytesIO()
+    table.to_parquet(parquet, index=False)
+    write_file(join(folder.uri, f"{name}.parquet"), parquet.getvalue())
+
+
+def _short(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

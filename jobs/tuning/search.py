@@ -1,0 +1,148 @@
+"""Which trials to run and which to stop early: Optuna and Ray Tune's schedulers, told what an earlier start found."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from jobs.training.config import TrainConfig
+from jobs.tuning.options import SchedulerConfig
+from jobs.tuning.spaces import Parameters, Range, Space, defaults, suggest
+from jobs.tuning.sweep_folder import Trial
+from jobs.tuning.trial import TRIAL_KEY, worst
+
+_STUDY = "sweep"
+_DEFAULT = "default"
+_NEVER_MUTATED = ("warmup_epochs", "batch_size")
+"""What a run cannot change half-way."""
+
+
+def metric_and_mode(base: TrainConfig) -> tuple[str, str]:
+    """The column of the history that decides, and whether its `min` or its `max` is best."""
+    return f"validation_{base.monitor}", "min" if base.monitor == "loss" else "max"
+
+
+def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Trial]) -> OptunaSearch:
+    """Optuna over `space`, which knows the trials of `past` that are over and begins with those that are not.
+
+    The first trial of a sweep is `base` itself. `kind` is tpe or random; both are seeded by `base`.
+    """
+    metric, mode = metric_and_mode(base)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Another seed after a resumption, or the same points would be drawn again.
+    seed = base.seed + 7919 * len(past)
+    sampler: optuna.samplers.BaseSampler = (
+        optuna.samplers.RandomSampler(seed) if kind == "random" else optuna.samplers.TPESampler(seed=seed)
+    )
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(
+        study_name=_STUDY, storage=storage, sampler=sampler, direction="minimize" if mode == "min" else "maximize"
+    )
+    names = _Names(max((int(trial.name) for trial in past), default=-1) + 1)
+    point = _Point(space, names)
+    for trial in past:
+        if trial.outcome is None:
+            continue
+        study.enqueue_trial(trial.parameters, user_attrs={TRIAL_KEY: trial.name, _DEFAULT: not trial.parameters})
+        again = study.ask()
+        point(again)
+        best = trial.best(base)
+        value = None if best is None or trial.outcome.error else best[metric]
+        state = optuna.trial.TrialState.FAIL if value is None else optuna.trial.TrialState.COMPLETE
+        study.tell(again, value, state=state)
+    for trial in [trial for trial in past if not trial.outcome]:
+        study.enqueue_trial(trial.parameters, user_attrs={TRIAL_KEY: trial.name, _DEFAULT: not trial.parameters})
+    if not past:
+        own = defaults(space, base)
+        study.enqueue_trial(own or {}, user_attrs={_DEFAULT: own is None})
+    return OptunaSearch(point, metric=metric, mode=mode, sampler=sampler, storage=storage, study_name=_STUDY)
+
+
+def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, past: Sequence[Trial]) -> TrialScheduler:
+    """Ray Tune's scheduler, told how the trials of `past` that are over did."""
+    metric, mode = metric_and_mode(base)
+    if config.scheduler == "none":
+        return FIFOScheduler()
+    if config.scheduler == "pbt":
+        ranges = mutable(space)
+        return PopulationBasedTraining(
+            time_attr="epoch",
+            metric=metric,
+            mode=mode,
+            perturbation_interval=config.grace_epochs,
+            hyperparam_mutations={name: _domain(domain) for name, domain in ranges.items()},
+            custom_explore_fn=_Clip(ranges),
+        )
+    scheduler = ASHAScheduler(
+        time_attr="epoch",
+        metric=metric,
+        mode=mode,
+        max_t=base.epochs,
+        grace_period=min(config.grace_epochs, base.epochs),
+        reduction_factor=config.reduction,
+    )
+    for trial in past:
+        if trial.outcome and trial.history:
+            stand_in: Any = SimpleNamespace(trial_id=trial.name)
+            scheduler.on_trial_add(None, stand_in)  # type: ignore[arg-type]
+            for row in trial.history:
+                value = row[metric] if row[metric] is not None else worst(base.monitor)
+                scheduler.on_trial_result(None, stand_in, row | {metric: value})  # type: ignore[arg-type]
+    return scheduler
+
+
+def mutable(space: Space) -> dict[str, Range]:
+    """The parameters that population-based training changes on the way."""
+    return {
+        name: domain
+        for name, domain in space.items()
+        if isinstance(domain, Range)
+        and isinstance(domain.low, float)
+        and not domain.when
+        and name not in _NEVER_MUTATED
+    }
+
+
+def _domain(domain: Range) -> Any:
+    return (tune.loguniform if domain.log else tune.uniform)(domain.low, domain.high)
+
+
+class _Names:
+    """The next trial's name."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+
+    def take(self) -> str:
+        self._next += 1
+        return f"{self._next - 1:04d}"
+
+
+class _Point:
+    """From Optuna's trial to the point that Tune hands out: a function that can be saved."""
+
+    def __init__(self, space: Space, names: _Names) -> None:
+        self._space, self._names = space, names
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        attributes = trial.user_attrs
+        # The configuration itself, where it lies outside of the space.
+        point: Parameters = {} if attributes.get(_DEFAULT) else suggest(self._space, trial)
+        return {**point, TRIAL_KEY: attributes.get(TRIAL_KEY) or self._names.take()}
+
+
+class _Clip:
+    """Keeps what population-based training tries within the ranges."""
+
+    def __init__(self, ranges: dict[str, Range]) -> None:
+        self._ranges = ranges
+
+    def __call__(self, point: dict[str, Any]) -> dict[str, Any]:
+        for name, domain in self._ranges.items():
+            if name in point:
+                point[name] = min(max(point[name], domain.low), domain.high)
+        return point

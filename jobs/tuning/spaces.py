@@ -1,0 +1,242 @@
+"""What a sweep may change, and how far: the search spaces, and space files that users write.
+
+Every parameter is an option of the training jobs, under its own name. To extend a space, add a line here or write
+a file:
+
+    [learning_rate]            # a number between two others
+    low = 1e-4
+    high = 1e-2
+    log = true                 # equally likely in each decade
+
+    [schedule]                 # one of several
+    choices = ["constant", "cosine"]
+
+    [warmup_epochs]            # asked for only where an earlier parameter has one of these values
+    low = 0.0
+    high = 2.0
+    when = { schedule = ["cosine"] }
+
+Whole numbers as `low` and `high` make an option of whole numbers, such as batch_size.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from fer_data.errors import UserError
+from fer_data.storage import is_remote, one_line, read_file, redacted
+from jobs.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+Value = float | int | str | bool
+Parameters = dict[str, Value]
+"""The options that one trial changes, by name."""
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+@dataclass(frozen=True)
+class Range:
+    """A number from `low` to `high`, both included; `log`: on a logarithmic scale."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    when: dict[str, list[Value]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError(f"the range {self.low:g} to {self.high:g} is empty: low must be below high")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range must begin above 0, not at {self.low:g}")
+
+    def holds(self, value: Any) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def suggest(self, name: str, trial: "optuna.Trial") -> Value:
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def extremes(self) -> Sequence[Value]:
+        return self.low, self.high
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+@dataclass(frozen=True)
+class Choice:
+    """One of `choices`."""
+
+    choices: list[Value]
+    when: dict[str, list[Value]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.choices) < 2 or len(set(map(repr, self.choices))) < len(self.choices):
+            raise ValueError(f"choices must be at least two, all different, not {self.choices}")
+
+    def holds(self, value: Any) -> bool:
+        return value in self.choices
+
+    def suggest(self, name: str, trial: "optuna.Trial") -> Value:
+        return cast(Value, trial.suggest_categorical(name, self.choices))
+
+    def extremes(self) -> Sequence[Value]:
+        return self.choices
+
+
+Space = dict[str, Range | Choice]
+
+LEARNING_RATE: Space = {
+    "learning_rate": Range(1e-4, 1e-2, log=True),
+    "schedule": Choice(["constant", "cosine"]),
+    "warmup_epochs": Range(0.0, 2.0, when={"schedule": ["cosine"]}),
+}
+AUGMENTATION: Space = {
+    "rotation": Range(0.0, 25.0),
+    "shift": Range(0.0, 0.2),
+    "zoom": Range(0.0, 0.3),
+    "shear": Range(0.0, 15.0),
+    "flip": Choice([True, False]),
+    "brightness": Range(0.0, 0.3),
+    "contrast": Range(0.0, 0.5),
+    "gamma": Range(0.0, 1.0),
+    "erase_probability": Range(0.0, 0.5),
+    "erase_area": Range(0.05, 0.4),
+    "mixup": Range(0.0, 0.4),
+}
+PRESETS: dict[str, Space] = {
+    "learning-rate": LEARNING_RATE,
+    "augmentation": AUGMENTATION,
+    "full": {
+        **LEARNING_RATE,
+        "optimizer": Choice(["adam", "adamw"]),
+        "weight_decay": Range(1e-4, 0.1, log=True, when={"optimizer": ["adamw"]}),
+        "batch_size": Choice([64, 128, 256]),
+        "label_smoothing": Range(0.0, 0.2),
+        "dropout": Range(0.0, 0.6),
+        **AUGMENTATION,
+    },
+}
+_FIXED = ("model", "data", "protocol", "train_fraction", "epochs", "monitor", "patience", "seed", "freeze")
+"""Options that decide what a trial is measured on or against; they are the sweep's own."""
+
+
+def open_space(name_or_file: str, base: TrainConfig) -> Space:
+    """A preset by its name, or the space in a TOML file, checked against `base`.
+
+    Raises UserError for unknown parameters, empty ranges, values that no run accepts, and conditions that cannot hold.
+    """
+    if name_or_file in PRESETS:
+        space, where = PRESETS[name_or_file], f"--space {name_or_file}"
+    else:
+        if not is_remote(name_or_file) and not name_or_file.endswith(".toml"):
+            raise UserError(f"--space {name_or_file}: give {', '.join(PRESETS)} or a .toml file")
+        space, where = _read(name_or_file), redacted(name_or_file)
+    check_space(space, base, where)
+    return space
+
+
+def check_space(space: Space, base: TrainConfig, where: str) -> None:
+    """Raises UserError, naming `where` and the parameter, unless every corner of `space` can be trained."""
+    if not space:
+        raise UserError(f"{where}: no parameters: name at least one option of the training jobs")
+    known = [name for name in base.flat() if name not in _FIXED]
+    for name, domain in space.items():
+        if name not in known:
+            reason = "belongs to the sweep itself" if name in _FIXED else "is no option of the training jobs"
+            raise UserError(f"{where}: {name} {reason}: choose from {', '.join(known)}")
+        context: Parameters = {}
+        for other, values in domain.when.items():
+            if other not in list(space)[: list(space).index(name)]:
+                raise UserError(f"{where}: {name}: `when` names {other}, which must be a parameter above it")
+            if not values or not all(space[other].holds(value) for value in values):
+                raise UserError(f"{where}: {name}: `when` asks for {other} in {values}, which it never takes")
+            context[other] = values[0]
+        for value in domain.extremes():
+            try:
+                configured(base, context | {name: value})
+            except UserError as mistake:
+                raise UserError(f"{where}: {name}: {mistake}") from None
+
+
+def configured(base: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
+    """`base` with `parameters` in place of its own values. Raises UserError for values that no run accepts."""
+    values = asdict(base)
+    groups = {option: group for group, members in values.items() if isinstance(members, dict) for option in members}
+    for name, value in parameters.items():
+        (values[groups[name]] if name in groups else values)[name] = value
+    optimizer = values["optimizer"]
+    if "optimizer" in parameters and optimizer["optimizer"] == "adam" and "weight_decay" not in parameters:
+        optimizer["weight_decay"] = 0.0  # Which adam does not have.
+    return TrainConfig.from_dict(values, f"with {_listed(parameters)}")
+
+
+def suggest(space: Space, trial: "optuna.Trial") -> Parameters:
+    """One point of the space: each parameter whose condition the earlier ones fulfil."""
+    point: Parameters = {}
+    for name, domain in space.items():
+        if _applies(domain, point):
+            point[name] = domain.suggest(name, trial)
+    return point
+
+
+def defaults(space: Space, base: TrainConfig) -> Parameters | None:
+    """Where `base` itself is in the space; None where it lies outside."""
+    own, point = base.flat(), Parameters()
+    for name, domain in space.items():
+        if _applies(domain, point):
+            if not domain.holds(own[name]):
+                return None
+            point[name] = own[name]
+    return point
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What changed between two spaces as JSON holds them, in words."""
+    changed = []
+    for name in {**before, **after}:
+        one, other = before.get(name), after.get(name)
+        if one is None or other is None:
+            changed.append(f"{name} {'added' if one is None else 'removed'}")
+        elif one != other:
+            keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+            was, now = (_listed({key: domain.get(key, "none") for key in keys}) for domain in (one, other))
+            changed.append(f"{name}: {was} -> {now}")
+    return changed
+
+
+def to_json(space: Space) -> dict[str, Any]:
+    """The space as plain values, for the sweep's folder."""
+    return {name: {k: v for k, v in asdict(domain).items() if v != {}} for name, domain in space.items()}
+
+
+def _applies(domain: Range | Choice, point: Parameters) -> bool:
+    return all(point.get(other) in values for other, values in domain.when.items())
+
+
+def _read(uri: str) -> Space:
+    try:
+        tables = tomllib.loads(read_file(uri).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{redacted(uri)}: not TOML: {one_line(error)}") from None
+    space: Space = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UserError(f"{redacted(uri)}: {name}: give it as [{name}] with low and high, or choices")
+        kind: Any = Choice if "choices" in table else Range
+        try:
+            space[name] = TypeAdapter(kind).validate_json(json.dumps(table, default=str))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join([name, *(str(part) for part in first["loc"])])
+            raise UserError(f"{redacted(uri)}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+    return space
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

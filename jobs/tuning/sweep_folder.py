@@ -1,0 +1,180 @@
+"""A sweep's folder: its settings, a run's folder for every trial, and what came of each. Local, s3:// or gs://.
+
+sweep.json              what is searched, and around which configuration
+trials/0003/            the run of trial 3 (see jobs.training.run_folder), with two files more:
+  trial.json            the options that it changes
+  outcome.json          how it ended, once it has
+best/config.json        the configuration of the best trial; `--config` of the training jobs takes it
+best/checkpoint/        its best epoch
+trials.parquet, .csv    a row per trial
+history.parquet         a row per trial and epoch
+report.html             the page
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from pyarrow import fs
+
+from fer_data.errors import UserError
+from fer_data.storage import join, one_line, read_file, redacted, reported, resolve, write_file
+from jobs.training.config import TrainConfig
+from jobs.training.run_folder import RunFolder
+from jobs.training.schedule import best_epoch
+from jobs.tuning.spaces import Parameters, Space, differences, to_json
+
+SETTINGS, TRIAL, OUTCOME = "sweep.json", "trial.json", "outcome.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: `why` in words, `error` where it failed."""
+
+    why: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as its folder holds it: `history` has a row per finished epoch, `outcome` is None while it goes on."""
+
+    name: str
+    parameters: Parameters
+    history: list[dict[str, Any]]
+    outcome: Outcome | None
+
+    def best(self, config: TrainConfig) -> dict[str, Any] | None:
+        """The row of its best epoch by the metric that `config` monitors; None before the first epoch."""
+        if not self.history:
+            return None
+        epoch = best_epoch(config, self.history)
+        return next(row for row in self.history if row["epoch"] == epoch)
+
+
+class SweepFolder:
+    """The folder of one sweep at `uri`, an absolute path or an s3:// or gs:// URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def start(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Claim the folder for a sweep of `settings`. Raises UserError, saying what differs, when another has it."""
+        where = join(self.uri, SETTINGS)
+        if overwrite:
+            self.delete("")
+        elif self._exists(SETTINGS):
+            changed = _changes(self._json(SETTINGS), settings)
+            if changed:
+                raise UserError(
+                    f"{redacted(self.uri)} holds a sweep with other settings ({'; '.join(changed)}): choose another "
+                    "--name, or discard it with --overwrite"
+                )
+            return
+        elif self._exists(""):
+            raise UserError(f"{redacted(self.uri)} exists and is not a sweep: choose another --name")
+        write_file(where, _dump(settings))
+
+    def run(self, trial: str) -> RunFolder:
+        return RunFolder(join(self.uri, "trials", trial))
+
+    def has_begun(self, trial: str) -> bool:
+        return self._exists(f"trials/{trial}/{TRIAL}")
+
+    def begin(self, trial: str, parameters: Parameters) -> None:
+        write_file(join(self.uri, "trials", trial, TRIAL), _dump({"parameters": parameters}))
+
+    def finish(self, trial: str, outcome: Outcome) -> None:
+        """Record how the trial ended."""
+        write_file(join(self.uri, "trials", trial, OUTCOME), _dump(asdict(outcome)))
+
+    def clear(self, trial: str) -> None:
+        """Remove what only a trial that goes on needs: all but its best epoch, and Ray's own files."""
+        for leftover in ("checkpoints", "ray_train"):
+            self.delete(f"trials/{trial}/{leftover}")
+
+    def trials(self) -> list[Trial]:
+        """All trials that have begun, in order."""
+        filesystem, path = resolve(join(self.uri, "trials"))
+        with reported(self.uri):
+            entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        names = sorted(entry.base_name for entry in entries if entry.type == fs.FileType.Directory)
+        return [self._trial(name) for name in names if self.has_begun(name)]
+
+    def _trial(self, name: str) -> Trial:
+        parameters = self._json(f"trials/{name}/{TRIAL}")["parameters"]
+        over = self._exists(f"trials/{name}/{OUTCOME}")
+        outcome = Outcome(**self._json(f"trials/{name}/{OUTCOME}")) if over else None
+        return Trial(name, parameters, self.history(name), outcome)
+
+    def history(self, trial: str) -> list[dict[str, Any]]:
+        """A row per finished epoch of the trial, as in its history.csv."""
+        if not self._exists(f"trials/{trial}/history.csv"):
+            return []
+        return rows_of(self.run(trial).read_history())
+
+    def delete(self, name: str) -> None:
+        filesystem, path = resolve(join(self.uri, name) if name else self.uri)
+        try:
+            if self._exists(name):
+                filesystem.delete_dir(path)
+        except OSError as error:
+            raise UserError(f"cannot remove {redacted(path)}: {one_line(error)}") from error
+
+    def _exists(self, name: str) -> bool:
+        uri = join(self.uri, name) if name else self.uri
+        with reported(uri):
+            filesystem, path = resolve(uri)
+            return filesystem.get_file_info(path).type != fs.FileType.NotFound
+
+    def _json(self, name: str) -> dict[str, Any]:
+        uri = join(self.uri, name)
+        try:
+            values = json.loads(read_file(uri))
+        except ValueError as error:
+            raise UserError(f"{redacted(uri)}: not JSON: {one_line(error)}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{redacted(uri)}: not a file of a sweep")
+        return values
+
+
+def settings(
+    base: TrainConfig, space: Space, *, search: str, scheduler: Mapping[str, Any], data_fingerprint: str
+) -> dict[str, Any]:
+    """What makes a sweep this sweep: the content of sweep.json. How many trials and where they run are not among it."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "search": search,
+        "scheduler": dict(scheduler),
+        "data_fingerprint": data_fingerprint,
+        "space": to_json(space),
+        "base": json.loads(base.to_json()),
+    }
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain values, None where there is none."""
+    return [{str(k): None if v != v else v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    changed = differences(before.get("space", {}), after["space"])
+    one, other = (TrainConfig.from_dict(v.get("base", {}), SETTINGS).flat() for v in (before, after))
+    changed += [f"{k} {one[k]} -> {other[k]}" for k in one if one[k] != other[k] and k != "data"]
+    if before.get("data_fingerprint") != after["data_fingerprint"]:
+        changed.append("the data")
+    for name in ("search", "scheduler"):
+        if before.get(name) != after[name]:
+            changed.append(f"{name} {_words(before.get(name))} -> {_words(after[name])}")
+    return changed
+
+
+def _words(value: Any) -> str:
+    return " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _dump(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1) + "\n").encode()

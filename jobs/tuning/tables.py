@@ -1,0 +1,52 @@
+"""The tables of a sweep: a row per trial, and a row per trial and epoch."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from jobs.training.config import TrainConfig
+from jobs.training.schedule import is_better
+from jobs.tuning.spaces import Space, configured
+from jobs.tuning.sweep_folder import Trial
+
+
+def best_trial(trials: Sequence[Trial], base: TrainConfig) -> Trial | None:
+    """The trial with the best epoch by the metric that `base` monitors, the first of equals; None without any epoch."""
+    best, best_row = None, None
+    for trial in trials:
+        row = trial.best(base)
+        if row and (best_row is None or is_better(base, row, best_row)):
+            best, best_row = trial, row
+    return best
+
+
+def trials_table(trials: Sequence[Trial], base: TrainConfig, space: Space) -> pd.DataFrame:
+    """A row per trial, in order: what it changed, how it ended, the metrics of its best epoch, and what it cost.
+
+    Parameters of the space that a trial left alone hold the value that it trained with.
+    """
+    rows = []
+    for trial in trials:
+        trained = configured(base, trial.parameters).flat()
+        best = trial.best(base) or {}
+        outcome = trial.outcome
+        seconds = sum(row["seconds"] for row in trial.history)
+        images = sum(row["seconds"] * row["images_per_second"] for row in trial.history)
+        rows.append(
+            {"trial": trial.name}
+            | {name: trained[name] for name in space}
+            | {"epochs": len(trial.history), "best_epoch": best.get("epoch")}
+            | {name: value for name, value in best.items() if name.startswith(("validation_", "training_"))}
+            | {
+                "stopped": outcome.why if outcome else "not over",
+                "error": outcome.error if outcome else None,
+                "training_seconds": seconds,
+                "images_per_second": images / seconds if seconds else None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def history_table(trials: Sequence[Trial]) -> pd.DataFrame:
+    """A row per trial and epoch, in order: the history of each run."""
+    return pd.DataFrame([{"trial": trial.name} | row for trial in trials for row in trial.history])

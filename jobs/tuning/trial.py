@@ -1,0 +1,148 @@
+"""One trial: an ordinary training run in its own folder, whose epochs Ray Tune hears of. Runs in an actor of Tune's."""
+
+import json
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from pyarrow import fs
+from ray import tune
+
+from cluster.connect import WorkerResources
+from fer_data.dataset import PreparedDataset
+from fer_data.storage import resolve
+from jobs.training.config import Monitor, TrainConfig
+from jobs.training.driver import check_shares, run_workers
+from jobs.training.progress import ProgressBoard
+from jobs.training.schedule import why_finished
+from jobs.training.task import Task
+from jobs.tuning.spaces import configured
+from jobs.tuning.sweep_folder import SweepFolder
+
+TRIAL_KEY = "trial"
+"""Where the point that Tune hands to a trial holds the trial's name, beside the options that it changes."""
+_POINTER = "pointer.json"
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What all trials of a sweep share."""
+
+    sweep_uri: str
+    base: TrainConfig
+    dataset: PreparedDataset
+    workers: int
+    resources: WorkerResources
+    max_failures: int
+    keep: int
+
+
+class TrialRun(tune.Trainable):
+    """One trial as Ray Tune sees it: a step is an epoch, and no epoch begins before Tune has asked for it.
+
+    So a trial ends between two epochs, as a run that has come to its end does, and its workers' resources are free.
+    """
+
+    _PATIENCE_SECONDS = 60.0
+
+    def setup(self, config: dict[str, Any], setup: TrialSetup | None = None) -> None:
+        assert setup is not None
+        self._setup = setup
+        self._name = config[TRIAL_KEY]
+        self._parameters = {option: value for option, value in config.items() if option != TRIAL_KEY}
+        self._config = configured(setup.base, self._parameters)
+        self._donor: dict[str, Any] | None = None
+        self._replayed: list[dict[str, Any]] | None = None
+        self._history: list[dict[str, Any]] = []
+        self._training: threading.Thread | None = None
+        self._failures: list[BaseException] = []
+
+    def step(self) -> dict[str, Any]:
+        """The next epoch's row; those of an earlier start first, as they are."""
+        if self._replayed is None:
+            self._replayed = self._begin()
+        row = self._replayed.pop(0) if self._replayed else self._train_epoch()
+        self._history.append(row)
+        metric = f"validation_{self._config.monitor}"
+        result = {metric: worst(self._config.monitor)} | {k: v for k, v in row.items() if v is not None}
+        over = not self._replayed and why_finished(self._config, self._history) is not None
+        return result | {tune.result.DONE: over}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """A note of where the checkpoint is that this trial, or another, may go on from."""
+        note = {"trial": self._name, "epoch": self._history[-1]["epoch"]}
+        Path(checkpoint_dir, _POINTER).write_text(json.dumps(note))
+
+    def load_checkpoint(self, checkpoint_dir: str | None) -> None:  # type: ignore[override]
+        assert checkpoint_dir is not None
+        pointer = json.loads(Path(checkpoint_dir, _POINTER).read_text())
+        self._donor = None if pointer["trial"] == self._name else pointer
+
+    def cleanup(self) -> None:
+        if self._training is not None:
+            self._board.stop.remote()
+            self._training.join(self._PATIENCE_SECONDS)
+
+    def _begin(self) -> list[dict[str, Any]]:
+        """Claim the trial's folder; the rows of the epochs that Tune has not heard of yet."""
+        setup, name = self._setup, self._name
+        check_shares(self._config, setup.workers)
+        sweep = SweepFolder(setup.sweep_uri)
+        self._run = sweep.run(name)
+        fresh = self._donor is not None or not sweep.has_begun(name)
+        self._run.start(self._config, setup.dataset.manifest.fingerprint, overwrite=fresh)
+        if self._donor:
+            epoch = self._donor["epoch"]
+            _copy(sweep.run(self._donor["trial"]).checkpoint(epoch), self._run.checkpoint(epoch))
+        sweep.begin(name, self._parameters)
+        rows = list(card.metrics) if (card := self._run.latest()) else []
+        if self._donor:
+            self._history, rows = rows, []
+        return rows
+
+    def _train_epoch(self) -> dict[str, Any]:
+        if self._training is None:
+            self._start()
+        epoch = len(self._history) + 1
+        ray.get(self._board.allow.remote(epoch))
+        while True:
+            over = not self._training.is_alive()  # type: ignore[union-attr]
+            lines, _ = ray.get(self._board.take.remote(self._seen))
+            self._seen += len(lines)
+            rows = [line for line in lines if isinstance(line, dict)]
+            if rows:
+                return rows[0]
+            if over:
+                raise self._failures[0] if self._failures else RuntimeError(f"the run ended before epoch {epoch}")
+            time.sleep(0.1)
+
+    def _start(self) -> None:
+        setup = self._setup
+        self._board = ProgressBoard.remote(gated=True)  # type: ignore[attr-defined]
+        self._seen = 0
+        task = Task(self._config, self._run.uri, setup.dataset, setup.resources.cpus, setup.keep, False, self._board)
+
+        def fit() -> None:
+            try:
+                run_workers(task, setup.resources, workers=setup.workers, max_failures=setup.max_failures)
+            except BaseException as error:
+                self._failures.append(error)
+
+        # A daemon, so that this process can end even when its run cannot.
+        self._training = threading.Thread(target=fit, daemon=True)
+        self._training.start()
+
+
+def worst(monitor: Monitor) -> float:
+    """What a trial is taken to have reached whose metric is not defined, as when its loss is no number."""
+    return 1e9 if monitor == "loss" else 0.0
+
+
+def _copy(source: str, target: str) -> None:
+    one, path = resolve(source)
+    other, destination = resolve(target)
+    other.create_dir(destination, recursive=True)
+    fs.copy_files(path, destination, source_filesystem=one, destination_filesystem=other)
