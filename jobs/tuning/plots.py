@@ -127,13 +127,12 @@ def parallel_coordinates(trials: pd.DataFrame, logs: Mapping[str, bool], metric:
     axis.set_yticks(rows, names, fontsize=8)
     axis.set_xticks([])
     axis.set_xlim(-0.04, 1.04)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.7, -0.4)
     for row, (least, greatest) in zip(rows, ends, strict=True):
         axis.text(0, row - 0.12, least, fontsize=6.5, color="#555555")
         axis.text(1, row - 0.12, greatest, fontsize=6.5, color="#555555", ha="right")
     axis.grid(axis="y", alpha=0.3)
     axis.spines[:].set_visible(False)
-    axis.set_xlabel("from each row's least to its greatest; orange the best trial, blue the best third", fontsize=7)
     return _png(figure)
 
 

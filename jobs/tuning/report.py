@@ -139,11 +139,18 @@ def _page(
     ordered = table.sort_values(metric, ascending=mode == "min", na_position="last", kind="stable")
     others = [name for name in pictures if name.startswith("parameter-")]
     sections = [
-        ("Progress", "Compute is counted in training time and in epochs, so that trials at a time do not matter.",
-         ["best_so_far", "learning_curves"]),
-        ("What matters", "", ["importance", "parallel_coordinates"]),
+        (
+            "Progress",
+            "Compute is counted in training time and in epochs, so that trials at a time do not matter.",
+            ["best_so_far", "learning_curves"],
+        ),
+        (
+            "What matters",
+            "Lines run from each row's least to its greatest value: orange the best trial, blue the best third.",
+            ["importance", "parallel_coordinates"],
+        ),
         ("Each parameter", "Filled dots ran longest; the ring is the configuration that the sweep began with.", others),
-    ]  # fmt: skip
+    ]
     return environment.get_template("report.html.j2").render(
         title=f"Sweep of {base.model}: {len(trials)} trials",
         subtitle=redacted(folder.uri),

@@ -6,7 +6,7 @@ import pytest
 
 from fer_data.dataset import PreparedDataset, open_dataset, rows_table, write_dataset
 from fer_data.errors import UserError
-from fer_data.splits import Split, split
+from fer_data.splits import Split, share, split
 
 
 def prepared(folder, **counts: int) -> PreparedDataset:
@@ -90,3 +90,17 @@ def test_an_unknown_split_or_protocol_is_answered_with_the_known_ones(tmp_path):
         split(dataset, "holdout")
     with pytest.raises(UserError, match="challenge, notebook"):
         split(dataset, "training", "kfold")
+
+
+@pytest.mark.parametrize("protocol", ["challenge", "notebook"])
+def test_a_share_is_the_same_part_of_every_class_and_of_nothing_else(tmp_path, protocol):
+    dataset = prepared(tmp_path / "d", training=1500, public_test=40)
+    whole = split(dataset, "training", protocol)
+    part = share(dataset, whole, 0.25)
+    rows = rows_of(dataset, part)
+    assert set(rows) <= set(rows_of(dataset, whole))
+    assert len(set(rows)) == len(rows) == part.num_rows
+    assert part.class_counts.tolist() == [-(-count // 4) for count in whole.class_counts]
+    assert part.class_counts.tolist() == np.bincount([label for _, label in rows], minlength=7).tolist()
+    assert rows_of(dataset, share(dataset, whole, 0.25)) == rows
+    assert share(dataset, whole, 1) is whole
