@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import connect, room, worker_resources
@@ -27,7 +28,7 @@ from jobs.tuning.report import commands, publish, summary
 from jobs.tuning.search import create_scheduler, create_search, metric_and_mode, mutable
 from jobs.tuning.spaces import open_space
 from jobs.tuning.sweep_folder import Outcome, SweepFolder, settings
-from jobs.tuning.trial import TRIAL_KEY, TrialRun, TrialSetup
+from jobs.tuning.trial import TRIAL_KEY, TrialRun, TrialSetup, parameters_of
 
 
 class SweepFailedError(Exception):
@@ -74,7 +75,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     )
     at_a_time = room(ray.nodes(), resources) // options.where.workers_per_trial
     population = options.scheduler.scheduler == "pbt"
-    if population and not mutable(space):
+    if population and not mutable(space, base):
         raise UserError("--scheduler pbt needs a number in the space that a run can change half-way: there is none")
     if population and at_a_time < options.search.trials:
         raise UserError(
@@ -137,11 +138,19 @@ def _tune(
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
     budget = options.search.time_budget and options.search.time_budget * 60
     board = _SweepBoard(folder, setup.base, options.scheduler, options.search.trials, budget, console)
+    search: Any = create_search(space, setup.base, options.search.search, past)
+    places: dict[str, Any] = {}
+    if options.scheduler.scheduler == "pbt":  # It takes no advice on later trials: the whole population begins at once.
+        own = {name: setup.base.flat()[name] for name in mutable(space, setup.base)}
+        points: list[dict[str, Any]] = [own | search.suggest(str(i)) for i in range(due)]
+        places = {name: None for point in points for name in point}
+        search = BasicVariantGenerator(points_to_evaluate=points)
     tuner = tune.Tuner(
         # No CPU of its own, which its workers would lack; Tune insists on something.
         tune.with_resources(tune.with_parameters(TrialRun, setup=setup), {"CPU": 0, "memory": 1}),
+        param_space=places,
         tune_config=tune.TuneConfig(
-            search_alg=create_search(space, setup.base, options.search.search, past),
+            search_alg=search,
             scheduler=create_scheduler(options.scheduler, space, setup.base, past),
             num_samples=due,
             max_concurrent_trials=at_a_time,
@@ -211,7 +220,7 @@ class _SweepBoard(tune.Callback):
     def _over(self, trial: TuneTrial, outcome: Outcome) -> None:
         name = trial.config[TRIAL_KEY]
         if not self._folder.has_begun(name):  # It failed before it could say so itself.
-            self._folder.begin(name, {key: value for key, value in trial.config.items() if key != TRIAL_KEY})
+            self._folder.begin(name, parameters_of(trial.config))
         self._folder.finish(name, outcome)
         if self._scheduler.scheduler != "pbt":
             self._folder.clear(name)

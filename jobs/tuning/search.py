@@ -68,8 +68,8 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
     if config.scheduler == "none":
         return FIFOScheduler()
     if config.scheduler == "pbt":
-        ranges = mutable(space)
-        return PopulationBasedTraining(
+        ranges = mutable(space, base)
+        return _NamedPopulation(
             time_attr="epoch",
             metric=metric,
             mode=mode,
@@ -95,8 +95,8 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
     return scheduler
 
 
-def mutable(space: Space) -> dict[str, Range]:
-    """The parameters that population-based training changes on the way."""
+def mutable(space: Space, base: TrainConfig) -> dict[str, Range]:
+    """The parameters that population-based training changes on the way: numbers that every trial has."""
     return {
         name: domain
         for name, domain in space.items()
@@ -104,6 +104,7 @@ def mutable(space: Space) -> dict[str, Range]:
         and isinstance(domain.low, float)
         and not domain.when
         and name not in _NEVER_MUTATED
+        and base.flat()[name] is not None
     }
 
 
@@ -133,6 +134,14 @@ class _Point:
         # The configuration itself, where it lies outside of the space.
         point: Parameters = {} if attributes.get(_DEFAULT) else suggest(self._space, trial)
         return {**point, TRIAL_KEY: attributes.get(TRIAL_KEY) or self._names.take()}
+
+
+class _NamedPopulation(PopulationBasedTraining):
+    """Population-based training in which a trial that takes over another's values keeps its own name."""
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict, dict]:
+        point, operations = super()._get_new_config(trial, trial_to_clone)
+        return point | {TRIAL_KEY: trial.config[TRIAL_KEY]}, operations
 
 
 class _Clip:

@@ -19,7 +19,7 @@ from jobs.training.driver import check_shares, run_workers
 from jobs.training.progress import ProgressBoard
 from jobs.training.schedule import why_finished
 from jobs.training.task import Task
-from jobs.tuning.spaces import configured
+from jobs.tuning.spaces import Parameters, configured
 from jobs.tuning.sweep_folder import SweepFolder
 
 TRIAL_KEY = "trial"
@@ -52,7 +52,7 @@ class TrialRun(tune.Trainable):
         assert setup is not None
         self._setup = setup
         self._name = config[TRIAL_KEY]
-        self._parameters = {option: value for option, value in config.items() if option != TRIAL_KEY}
+        self._parameters = parameters_of(config)
         self._config = configured(setup.base, self._parameters)
         self._donor: dict[str, Any] | None = None
         self._replayed: list[dict[str, Any]] | None = None
@@ -95,8 +95,10 @@ class TrialRun(tune.Trainable):
         fresh = self._donor is not None or not sweep.has_begun(name)
         self._run.start(self._config, setup.dataset.manifest.fingerprint, overwrite=fresh)
         if self._donor:
-            epoch = self._donor["epoch"]
-            _copy(sweep.run(self._donor["trial"]).checkpoint(epoch), self._run.checkpoint(epoch))
+            donor = sweep.run(self._donor["trial"])
+            for epoch in donor.epochs():  # The earlier ones too: the best may be among them.
+                if epoch <= self._donor["epoch"]:
+                    _copy(donor.checkpoint(epoch), self._run.checkpoint(epoch))
         sweep.begin(name, self._parameters)
         rows = list(card.metrics) if (card := self._run.latest()) else []
         if self._donor:
@@ -134,6 +136,11 @@ class TrialRun(tune.Trainable):
         # A daemon, so that this process can end even when its run cannot.
         self._training = threading.Thread(target=fit, daemon=True)
         self._training.start()
+
+
+def parameters_of(point: dict[str, Any]) -> Parameters:
+    """The options that a trial at `point` changes; None stands for one that it does not."""
+    return {option: value for option, value in point.items() if option != TRIAL_KEY and value is not None}
 
 
 def worst(monitor: Monitor) -> float:
