@@ -110,7 +110,10 @@ def parallel_coordinates(trials: pd.DataFrame, logs: Mapping[str, bool], metric:
         own = known[name]
         if pd.api.types.is_numeric_dtype(own) and not pd.api.types.is_bool_dtype(own):
             low, high = float(own.min()), float(own.max())
-            values = own.astype(float).map(math.log) if logs.get(name) else own.astype(float)
+            values = own.astype(float)
+            if logs.get(name):  # A trial without, such as adam without weight decay, is shown where the least is.
+                values = values.where(values > 0).map(math.log, na_action="ignore")
+            values = values.fillna(values.min())
             ends.append((f"{low:.3g}", f"{high:.3g}"))
         else:
             labels = sorted(map(str, own.unique()))

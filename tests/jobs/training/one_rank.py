@@ -40,10 +40,7 @@ layers += [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.Flatten(),
 model = keras.Sequential(layers)
 if network == "resnet50":
     # Without what is each rank's own: dropout and the statistics of batch norms.
-    # Rounding grows through 50 layers: smaller steps keep it below what is compared.
-    gentle = replace(config.optimizer, learning_rate=0.01)
-    frozen = BackboneConfig(batch_norm="frozen")
-    config = replace(config, model="resnet50", batch_size=12, backbone=frozen, optimizer=gentle)
+    config = replace(config, model="resnet50", batch_size=12, backbone=BackboneConfig(batch_norm="frozen"))
     model = create_model("resnet50", dropout=0.0, head="pooled")
 step = TrainingStep(config, model, create_optimizer(config.optimizer, "float32"), collectives, np.ones(7))
 dataset = open_dataset(data)
@@ -57,8 +54,7 @@ for epoch in (1, 2):
         draws = draw(
             config.augmentation, seed=1, epoch=epoch, step=batch.step, global_batch=config.batch_size, rows=batch.rows
         )
-        done = (epoch - 1) * batches.steps_per_epoch + batch.step
-        loss, _ = step(batch.pixels, batch.labels, draws, config.optimizer.learning_rate, done)
+        loss, _ = step(batch.pixels, batch.labels, draws, 0.05, (epoch - 1) * batches.steps_per_epoch + batch.step)
     step.synchronise_statistics()
     state |= {f"{epoch}/{name}": array for name, array in step.state().items()} | {f"{epoch}/loss": np.float32(loss)}
     gathered = collectives.gather_rows(np.full((rank + 1, 2), float(rank), np.float32))
