@@ -27,7 +27,7 @@ types: $(VENV)/.test
 	@$(BIN)/mypy
 
 benchmarks: $(VENV)/.test
-	@for name in input memory training scoring; do \
+	@for name in input memory training scoring sweep; do \
 	  echo "== bench_$$name"; $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean:

@@ -166,16 +166,17 @@ def robustness_curves(robustness: pa.Table, split: str, labels: Labels) -> bytes
             }
             axis.plot(list(own), list(own.values()), ".-", color=_colour(i), lw=1.2, label=labels[name])
         axis.set_title(corruption.replace("_", " "), fontsize=8.5)
-        axis.set_ylim(0, None)
         axis.set_xticks(range(4))
         axis.tick_params(labelbottom=True)
         axis.grid(alpha=0.25)
         _plain(axis)
+    # Once, for all panels share the axis: from the first panel alone, lines of the others would be cut off.
+    panels[0, 0].set_ylim(0, 1.05 * max(row["accuracy"] or 0 for row in rows) or 1)
     figure.supxlabel("strength (0: the images as they are)", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
     if len(names) > 1:
         handles = panels[0, 0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+        figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return _png(figure)
 
 
