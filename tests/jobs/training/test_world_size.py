@@ -65,8 +65,8 @@ def test_resnet50_gets_the_same_weights_on_one_and_two_workers(tmp_path):
     (alone,) = train(dataset, tmp_path, "resnet50", 1)
     first, second = train(dataset, tmp_path, "resnet50", 2)
     for name, expected in alone.items():
-        # Rounding differs with the share of a batch, and 50 layers of ReLUs amplify it, on processors with AMX to
-        # some 1e-5. A gradient that were summed wrongly would be off by as much as weights move: 1e-3.
+        # Rounding differs with the share of a batch, and 50 layers of ReLUs amplify it, to some 1e-5 in a few
+        # weights. A gradient that were summed wrongly would be off by as much as weights move: 1e-3.
         np.testing.assert_allclose(first[name], expected, atol=1e-4, rtol=0, err_msg=name)
         assert np.abs(first[name] - expected).mean() < 1e-5, name
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
