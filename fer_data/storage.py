@@ -102,6 +102,21 @@ def write_file(uri: str, content: bytes) -> None:
         temporary.rename(target)
 
 
+def exists(uri: str) -> bool:
+    """Whether there is a file or folder at `uri`. Raises UserError where storage refuses."""
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        return filesystem.get_file_info(path).type != fs.FileType.NotFound
+
+
+def delete_folder(uri: str) -> None:
+    """Remove the folder at `uri` with all that it holds, if there is one. Raises UserError where storage refuses."""
+    if exists(uri):
+        with reported(uri, "remove"):
+            filesystem, path = resolve(uri)
+            filesystem.delete_dir(path)
+
+
 @contextmanager
 def reported(uri: str, doing: str = "read") -> Iterator[None]:
     """Turns a file system's failure inside the block into one UserError that names `uri`."""

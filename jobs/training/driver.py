@@ -133,7 +133,7 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: int, max_fai
 
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:
     history = folder.read_history()
-    rows = [{str(k): None if v != v else v for k, v in row.items()} for row in history.to_dict("records")]
+    rows = folder.history_rows()
     epoch = best_epoch(config, rows)
     best: dict[str, Any] = next(row for row in rows if row["epoch"] == epoch)
     folder.write_curves(draw_curves(history, f"{config.model}, run {folder.uri.rpartition('/')[2]}", epoch))

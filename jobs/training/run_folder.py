@@ -12,12 +12,23 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import UNFINISHED, is_remote, join, one_line, read_file, redacted, reported, resolve, write_file
+from fer_data.storage import (
+    UNFINISHED,
+    delete_folder,
+    exists,
+    is_remote,
+    join,
+    read_file,
+    redacted,
+    resolve,
+    write_file,
+)
 from fer_models.card import Card
 from fer_models.checkpoint_files import (
     MODEL_FILE,
@@ -48,12 +59,12 @@ class RunFolder:
     def start(self, config: TrainConfig, data_fingerprint: str, *, overwrite: bool) -> None:
         """Claim the folder for `config`. Raises UserError when another run has it."""
         where = join(self.uri, CONFIG_FILE)
-        exists = self._exists(where)
-        if not exists and self._exists(self.uri):
+        begun = exists(where)
+        if not begun and exists(self.uri):
             raise UserError(f"{redacted(self.uri)} exists and is not a run: choose another --name")
         if overwrite:
-            self._delete(self.uri)
-        elif exists:
+            delete_folder(self.uri)
+        elif begun:
             before = TrainConfig.read(where)
             changed = differences(before, config)
             latest = self.latest()
@@ -87,7 +98,7 @@ class RunFolder:
         self.publish_best(config, history)
         self._write_history(history)
         for epoch in self.epochs()[:-keep]:
-            self._delete(self.checkpoint(epoch))
+            delete_folder(self.checkpoint(epoch))
         if not is_remote(self.uri):  # What a killed process was writing; its successor is the only writer now.
             for leftover in Path(self.uri).glob(f"**/{UNFINISHED}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -108,6 +119,11 @@ class RunFolder:
         """A row per finished epoch; no rows before the first."""
         return pd.read_csv(io.BytesIO(read_file(self.history)))
 
+    def history_rows(self) -> list[dict[str, Any]]:
+        """The same as plain values, None where there is none."""
+        rows = self.read_history().to_dict("records")
+        return [{str(k): None if v != v else v for k, v in row.items()} for row in rows]
+
     def write_curves(self, png: bytes) -> None:
         write_file(self.curves, png)
 
@@ -117,19 +133,6 @@ class RunFolder:
         frame.to_parquet(parquet, index=False)
         write_file(join(self.uri, "history.parquet"), parquet.getvalue())
         write_file(self.history, frame.to_csv(index=False).encode())
-
-    def _exists(self, uri: str) -> bool:
-        with reported(uri):
-            filesystem, path = resolve(uri)
-            return filesystem.get_file_info(path).type != fs.FileType.NotFound
-
-    def _delete(self, uri: str) -> None:
-        filesystem, path = resolve(uri)
-        try:
-            if self._exists(uri):
-                filesystem.delete_dir(path)
-        except OSError as error:
-            raise UserError(f"cannot remove {redacted(uri)}: {one_line(error)}") from error
 
 
 def differences(before: TrainConfig, after: TrainConfig) -> list[str]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from cluster.connect import connect, room, worker_resources
 from fer_data.errors import UserError
 from fer_data.splits import split
-from fer_data.storage import absolute, join, one_line, redacted, resolve
+from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
 from jobs.data import open_data
 from jobs.training.config import TrainConfig
 from jobs.training.driver import resolved
@@ -110,7 +110,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     if best is None:
         errors = [trial.outcome.error for trial in folder.trials() if trial.outcome and trial.outcome.error]
         raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
-    for line in [*summary(folder, folder.trials(), best, base, space), *commands(folder, base)]:
+    for line in [*summary(folder.trials(), best, base), *commands(folder, base)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return SweepResult(
         folder.uri, *(join(folder.uri, name) for name in ("best/checkpoint", "best/config.json", "report.html"))
@@ -137,7 +137,7 @@ def _tune(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
     budget = options.search.time_budget and options.search.time_budget * 60
-    board = _SweepBoard(folder, setup.base, options.scheduler, options.search.trials, budget, console)
+    board = _SweepBoard(folder, setup.base, options.scheduler, budget, console)
     search: Any = create_search(space, setup.base, options.search.search, past)
     places: dict[str, Any] = {}
     if options.scheduler.scheduler == "pbt":  # It takes no advice on later trials: the whole population begins at once.
@@ -164,9 +164,13 @@ def _tune(
             verbose=0,
         ),
     )
-    folder.delete("ray_tune")
+    tune_files = join(folder.uri, "ray_tune")
+    delete_folder(tune_files)
     tuner.fit()
-    folder.delete("ray_tune")
+    delete_folder(tune_files)
+    for trial in folder.trials():  # Under population-based training another might have gone on from them until now.
+        if trial.outcome:
+            folder.clear(trial.name)
 
 
 class _SweepBoard(tune.Callback):
@@ -177,12 +181,10 @@ class _SweepBoard(tune.Callback):
         folder: SweepFolder,
         base: TrainConfig,
         scheduler: SchedulerConfig,
-        trials: int,
         budget: float | None,
         console: Console,
     ) -> None:
         self._folder, self._base, self._scheduler, self._console = folder, base, scheduler, console
-        self._trials = trials
         self._deadline = time.monotonic() + budget if budget else float("inf")
         self._metric, mode = metric_and_mode(base)
         self._sign = -1 if mode == "min" else 1

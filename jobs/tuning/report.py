@@ -52,7 +52,7 @@ def publish(folder: SweepFolder, base: TrainConfig, space: Space, scheduler: Sch
     return best
 
 
-def summary(folder: SweepFolder, trials: Sequence[Trial], best: Trial, base: TrainConfig, space: Space) -> list[str]:
+def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str]:
     """The outcome in a few lines."""
     row, first = best.best(base), trials[0].best(base)
     assert row is not None
@@ -154,7 +154,7 @@ def _page(
     return environment.get_template("report.html.j2").render(
         title=f"Sweep of {base.model}: {len(trials)} trials",
         subtitle=redacted(folder.uri),
-        summary=summary(folder, trials, best, base, space),
+        summary=summary(trials, best, base),
         commands=commands(folder, base),
         sections=[
             {

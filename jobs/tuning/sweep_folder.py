@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import join, one_line, read_file, redacted, reported, resolve, write_file
+from fer_data.storage import delete_folder, exists, join, one_line, read_file, redacted, reported, resolve, write_file
+from jobs.training import run_folder
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_epoch
@@ -65,8 +65,8 @@ class SweepFolder:
         """Claim the folder for a sweep of `settings`. Raises UserError, saying what differs, when another has it."""
         where = join(self.uri, SETTINGS)
         if overwrite:
-            self.delete("")
-        elif self._exists(SETTINGS):
+            delete_folder(self.uri)
+        elif exists(where):
             changed = _changes(self._json(SETTINGS), settings)
             if changed:
                 raise UserError(
@@ -74,7 +74,7 @@ class SweepFolder:
                     "--name, or discard it with --overwrite"
                 )
             return
-        elif self._exists(""):
+        elif exists(self.uri):
             raise UserError(f"{redacted(self.uri)} exists and is not a sweep: choose another --name")
         write_file(where, _dump(settings))
 
@@ -82,7 +82,7 @@ class SweepFolder:
         return RunFolder(join(self.uri, "trials", trial))
 
     def has_begun(self, trial: str) -> bool:
-        return self._exists(f"trials/{trial}/{TRIAL}")
+        return exists(join(self.uri, f"trials/{trial}/{TRIAL}"))
 
     def begin(self, trial: str, parameters: Parameters) -> None:
         write_file(join(self.uri, "trials", trial, TRIAL), _dump({"parameters": parameters}))
@@ -94,7 +94,7 @@ class SweepFolder:
     def clear(self, trial: str) -> None:
         """Remove what only a trial that goes on needs: all but its best epoch, and Ray's own files."""
         for leftover in ("checkpoints", "ray_train"):
-            self.delete(f"trials/{trial}/{leftover}")
+            delete_folder(join(self.uri, "trials", trial, leftover))
 
     def trials(self) -> list[Trial]:
         """All trials that have begun, in order."""
@@ -106,29 +106,15 @@ class SweepFolder:
 
     def _trial(self, name: str) -> Trial:
         parameters = self._json(f"trials/{name}/{TRIAL}")["parameters"]
-        over = self._exists(f"trials/{name}/{OUTCOME}")
+        over = exists(join(self.uri, f"trials/{name}/{OUTCOME}"))
         outcome = Outcome(**self._json(f"trials/{name}/{OUTCOME}")) if over else None
         return Trial(name, parameters, self.history(name), outcome)
 
     def history(self, trial: str) -> list[dict[str, Any]]:
         """A row per finished epoch of the trial, as in its history.csv."""
-        if not self._exists(f"trials/{trial}/history.csv"):
+        if not exists(join(self.uri, f"trials/{trial}/history.csv")):
             return []
-        return rows_of(self.run(trial).read_history())
-
-    def delete(self, name: str) -> None:
-        filesystem, path = resolve(join(self.uri, name) if name else self.uri)
-        try:
-            if self._exists(name):
-                filesystem.delete_dir(path)
-        except OSError as error:
-            raise UserError(f"cannot remove {redacted(path)}: {one_line(error)}") from error
-
-    def _exists(self, name: str) -> bool:
-        uri = join(self.uri, name) if name else self.uri
-        with reported(uri):
-            filesystem, path = resolve(uri)
-            return filesystem.get_file_info(path).type != fs.FileType.NotFound
+        return self.run(trial).history_rows()
 
     def _json(self, name: str) -> dict[str, Any]:
         uri = join(self.uri, name)
@@ -155,15 +141,10 @@ def settings(
     }
 
 
-def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as plain values, None where there is none."""
-    return [{str(k): None if v != v else v for k, v in row.items()} for row in frame.to_dict("records")]
-
-
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     changed = differences(before.get("space", {}), after["space"])
-    one, other = (TrainConfig.from_dict(v.get("base", {}), SETTINGS).flat() for v in (before, after))
-    changed += [f"{k} {one[k]} -> {other[k]}" for k in one if one[k] != other[k] and k != "data"]
+    one, other = (TrainConfig.from_dict(v.get("base", {}), SETTINGS) for v in (before, after))
+    changed += run_folder.differences(one, other)
     if before.get("data_fingerprint") != after["data_fingerprint"]:
         changed.append("the data")
     for name in ("search", "scheduler"):
