@@ -6,11 +6,12 @@ from jobs.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 RECIPES: dict[str, TrainConfig] = {
     # As the original project trained it. It learns far more slowly in bfloat16: its activations keep the
     # images' brightness up to the only normalisation, and eight bits leave little else.
-    "cnn": TrainConfig(model="cnn", precision="float32"),
+    "cnn": TrainConfig(model="cnn", precision="float32", dropout=0.4),
     "compact": TrainConfig(
         model="compact",
         epochs=60,
         batch_size=128,
+        dropout=0.3,
         label_smoothing=0.1,
         monitor="accuracy",
         patience=0,
@@ -21,7 +22,7 @@ RECIPES: dict[str, TrainConfig] = {
         ),
     ),
     # As the original project trained it.
-    "resnet50": TrainConfig(model="resnet50", epochs=100),
+    "resnet50": TrainConfig(model="resnet50", epochs=100, dropout=0.6),
 }
 
 FIRST_RUN = TrainConfig(

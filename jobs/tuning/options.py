@@ -17,7 +17,8 @@ class SearchOptions:
     trials: int = 20
     """How many configurations to try, the defaults among them."""
     search: Literal["tpe", "random"] = "tpe"
-    """How points are chosen: Optuna's tree-structured Parzen estimator, or at random."""
+    """How points are chosen: by Optuna's tree-structured Parzen estimator, after nine near the configuration; or at
+    random."""
     time_budget: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
     """Stop after so many minutes; the same command later goes on."""
 

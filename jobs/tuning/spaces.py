@@ -176,12 +176,12 @@ def configured(base: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig.from_dict(values, f"with {_listed(parameters)}")
 
 
-def suggest(space: Space, trial: "optuna.Trial") -> Parameters:
-    """One point of the space: each parameter whose condition the earlier ones fulfil."""
+def suggest(space: Space, trial: "optuna.Trial", fixed: Mapping[str, Value] | None = None) -> Parameters:
+    """One point of the space: each parameter whose condition the earlier ones fulfil, `fixed` ones as they are."""
     point: Parameters = {}
     for name, domain in space.items():
         if _applies(domain, point):
-            point[name] = domain.suggest(name, trial)
+            point[name] = fixed[name] if fixed and name in fixed else domain.suggest(name, trial)
     return point
 
 

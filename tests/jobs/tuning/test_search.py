@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,8 +8,8 @@ from ray.tune.schedulers import TrialScheduler
 from jobs.training.recipes import RECIPES
 from jobs.tuning.options import SchedulerConfig
 from jobs.tuning.report import importance
-from jobs.tuning.search import create_scheduler, create_search, mutable
-from jobs.tuning.spaces import PRESETS, Range
+from jobs.tuning.search import STARTUP_TRIALS, create_scheduler, create_search, mutable
+from jobs.tuning.spaces import PRESETS, Range, defaults
 from jobs.tuning.sweep_folder import Outcome, Trial
 from jobs.tuning.tables import best_trial, trials_table
 from jobs.tuning.trial import TRIAL_KEY
@@ -29,8 +30,23 @@ def test_the_first_trial_is_the_configuration_itself_and_the_others_are_not():
     search = create_search(SPACE, BASE, "tpe", [])
     first, second = (search.suggest(name) for name in "ab")
     assert first == {"learning_rate": 3e-3, "schedule": "cosine", "warmup_epochs": 1.0, TRIAL_KEY: "0000"}
-    assert second[TRIAL_KEY] == "0001"
-    assert second["learning_rate"] != 3e-3
+    assert second.pop(TRIAL_KEY) == "0001"
+    assert second.items() != first.items() - {(TRIAL_KEY, "0000")}
+
+
+def test_the_next_trials_are_near_the_configuration_even_after_a_stop():
+    space = PRESETS["full"]
+    own = defaults(space, BASE)
+    assert own is not None, "the recipe is inside of the space"
+    search = create_search(space, BASE, "tpe", [])
+    points = [search.suggest(str(i)) for i in range(STARTUP_TRIALS)]
+    for point in points[1:]:
+        changed = [name for name in own if point.get(name) != own[name]]
+        assert 1 <= len(changed) <= len(space) // 3 + 2
+    assert len({json.dumps(point, sort_keys=True) for point in points}) == STARTUP_TRIALS
+    past = [Trial(point.pop(TRIAL_KEY), point, [], Outcome("failed", "why")) for point in points[:4]]
+    again = create_search(space, BASE, "tpe", past)
+    assert again.suggest("a") == points[4]
 
 
 def test_a_configuration_outside_the_space_is_tried_first_as_it_is():
