@@ -1,4 +1,4 @@
-"""One pass over finished predictions for each question asked of them; memory does not grow with the checkpoints."""
+"""A pass or two over finished predictions for each question asked; memory does not grow with the checkpoints."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.metrics import roc_auc_score
 
 from fer_data.dataset import PreparedDataset, RowGroup
 from fer_data.emotions import CLASSES, NUM_CLASSES
+from jobs.evaluation.auc import ClassAucs
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.statistics import PairedCounts
 from jobs.evaluation.tally import Tally
@@ -43,16 +43,6 @@ class Rows:
     scored: np.ndarray
 
 
-def class_aucs(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each class against the rest, float64 [7]; NaN where there is no curve."""
-    areas = np.full(NUM_CLASSES, np.nan)
-    for c in range(NUM_CLASSES):
-        positive = labels == c
-        if 0 < np.count_nonzero(positive) < len(labels):
-            areas[c] = roc_auc_score(positive, probabilities[:, c])
-    return areas
-
-
 def rows_of(table: pa.Table, position: int, count: int) -> Rows:
     """The `position`-th checkpoint's rows of a shard of `count` rows, from the table of its predictions."""
     part = table.slice(position * count, count)
@@ -82,28 +72,26 @@ class Analysis:
 
     def results(self, position: int) -> dict[str, Results]:
         """By split, what the `position`-th checkpoint achieved."""
-        totals = {
-            name: sum(int(s.members[name].sum()) for s in self._shards if name in s.members) for name in self._splits
-        }
-        found = {name: Results(totals[name], 0, Tally(), Tally(), np.empty(0)) for name in self._splits}
-        labels = {name: np.empty(totals[name], np.int8) for name in self._splits}
-        scores = {name: np.empty((totals[name], NUM_CLASSES), np.float32, order="F") for name in self._splits}
-        filled = dict.fromkeys(self._splits, 0)
+        found = {name: Results(0, 0, Tally(), Tally(), np.empty(0)) for name in self._splits}
+        areas = {name: ClassAucs() for name in self._splits}
         for shard, leaked, table in self._tables():
             rows = rows_of(table, position, shard.rows)
             for name, members in shard.members.items():
                 result, clean = found[name], members & ~leaked
+                result.rows += int(members.sum())
                 result.rows_leak_free += int(clean.sum())
                 for tally, chosen in ((result.everything, members), (result.leak_free, clean)):
                     tally.add(rows.labels[chosen & rows.scored], rows.probabilities[chosen & rows.scored])
                     tally.errors += int((chosen & ~rows.scored).sum())
                 usable = members & rows.scored
-                end = filled[name] + int(usable.sum())
-                labels[name][filled[name] : end] = rows.labels[usable]
-                scores[name][filled[name] : end] = rows.probabilities[usable]
-                filled[name] = end
+                areas[name].add_positives(rows.labels[usable], rows.probabilities[usable])
+        for shard, _, table in self._tables(["label", "predicted", "error", *PROBABILITIES]):
+            rows = rows_of(table, position, shard.rows)
+            for name, members in shard.members.items():
+                usable = members & rows.scored
+                areas[name].add_negatives(rows.labels[usable], rows.probabilities[usable])
         for name, result in found.items():
-            result.auc = class_aucs(labels[name][: filled[name]], scores[name][: filled[name]])
+            result.auc = areas[name].areas()
         return found
 
     def pairs(self) -> dict[tuple[str, int, int], PairedCounts]:

@@ -15,7 +15,8 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from jobs.evaluation.analysis import Results, class_aucs
+from jobs.evaluation.analysis import Results
+from jobs.evaluation.auc import ClassAucs
 from jobs.evaluation.tables import metrics_row
 from jobs.evaluation.tally import Tally
 
@@ -47,10 +48,14 @@ CASES = {
 
 
 def metrics_of(labels: np.ndarray, probabilities: np.ndarray, pieces: int = 1) -> dict:
-    tally = Tally()
-    for part in np.array_split(np.arange(len(labels)), pieces):
+    tally, aucs = Tally(), ClassAucs()
+    parts = np.array_split(np.arange(len(labels)), pieces)
+    for part in parts:
         tally.add(labels[part], probabilities[part])
-    results = Results(len(labels), len(labels), tally, tally, class_aucs(labels, probabilities))
+        aucs.add_positives(labels[part], probabilities[part])
+    for part in parts:
+        aucs.add_negatives(labels[part], probabilities[part])
+    results = Results(len(labels), len(labels), tally, tally, aucs.areas())
     return metrics_row("a", "test", results)
 
 
