@@ -30,6 +30,19 @@ def create_model(name: str, *, dropout: float | None = None, precision: str = "f
         keras.config.set_dtype_policy(before)
 
 
+def set_precision(model: keras.Model, policy: str) -> None:
+    """Makes every layer of a Keras model compute under the dtype policy; the output stays float32.
+
+    Weights are float32 under each policy and do not change.
+    """
+    last = {tensor._keras_history.operation for tensor in model.outputs}
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.InputLayer) or layer in last:
+            continue
+        if layer.dtype_policy.variable_dtype == "float32":
+            layer.dtype_policy = keras.DTypePolicy(policy)
+
+
 def weights_of(model: keras.Model) -> list[keras.Variable]:
     """All variables that make the model's output: without the states of dropout's random generators."""
     return [v for v in model.variables if "seed_generator_state" not in v.path]

@@ -111,6 +111,23 @@ class BackboneConfig:
 
 @with_config(extra="forbid")
 @dataclass(frozen=True)
+class DistillationConfig:
+    """Learning from networks that are trained already (Hinton et al. 2015, arXiv:1503.02531)."""
+
+    teacher: tuple[str, ...] = ()
+    """Checkpoints whose mean probabilities of each augmented image are learned beside its label."""
+    distillation: float = 0.7
+    """Share of the loss that is the teachers'; the labels have the rest."""
+    temperature: float = 2.0
+    """Above 1, what the teachers hold less probable counts for more."""
+
+    def __post_init__(self) -> None:
+        _check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
+        _check(self.temperature > 0, "--temperature must be above 0", self.temperature)
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run: data, model, loss, optimisation, augmentation and choice of the best epoch."""
 
@@ -144,6 +161,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
 
     def __post_init__(self) -> None:

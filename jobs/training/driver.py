@@ -54,6 +54,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     if options.tensorboard and is_remote(folder.uri):
         raise UserError("--tensorboard writes local files: give a local --storage")
     check_shares(config, options.workers)
+    check_teachers(config, fingerprint)
 
     connect()
     resources = worker_resources(
@@ -96,7 +97,25 @@ def resolved(config: TrainConfig) -> TrainConfig:
         elif backbone.weights != "imagenet" and not backbone.weights.endswith(".h5"):
             preprocessing = read_card(backbone.weights).configuration["backbone"]["preprocessing"]
         backbone = replace(backbone, preprocessing=preprocessing)
-    return replace(config, data=None if config.data is None else absolute(config.data), backbone=backbone)
+    distillation = replace(config.distillation, teacher=tuple(map(absolute, config.distillation.teacher)))
+    data = None if config.data is None else absolute(config.data)
+    return replace(config, data=data, backbone=backbone, distillation=distillation)
+
+
+def check_teachers(config: TrainConfig, fingerprint: str) -> None:
+    """Raises UserError when a teacher is no checkpoint or may have been trained on rows that validate or test here."""
+    for uri in config.distillation.teacher:
+        card = read_card(uri)
+        if card.data_fingerprint != fingerprint:
+            raise UserError(
+                f"--teacher {redacted(uri)} was trained on other data, which may hold images that validate here: train "
+                "it on the same"
+            )
+        if (card.protocol, config.protocol) == ("challenge", "notebook"):
+            raise UserError(
+                f"--teacher {redacted(uri)} was trained on images that validate under --protocol notebook: train it "
+                "under the same protocol"
+            )
 
 
 def check_shares(config: TrainConfig, workers: int) -> None:

@@ -97,7 +97,7 @@ class ProgressDisplay:
                 while not self._stop.wait(0.3):
                     self._show(live=True, task=task)
         else:
-            while not self._stop.wait(0.5):
+            while not self._stop.wait(2):
                 self._show(live=True)
 
     def _show(self, *, live: bool, task: Any = None) -> None:

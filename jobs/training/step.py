@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -37,6 +37,11 @@ def create_optimizer(config: OptimizerConfig, precision: str) -> keras.Optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
+def softened(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
+    """The softmax at `temperature` of the logits that gave `probabilities`, float32 [n, 7]."""
+    return keras.ops.softmax(keras.ops.log(keras.ops.clip(probabilities, 1e-7, 1)) / temperature, axis=-1)
+
+
 class TrainingStep:
     """The variables of the model in training, and the functions that move them by one global batch."""
 
@@ -47,12 +52,14 @@ class TrainingStep:
         optimizer: keras.Optimizer,
         collectives: Collectives,
         class_weights: np.ndarray,
+        teachers: Sequence[keras.Model] = (),
     ) -> None:
         self._config = config
         self._model = model
         self._optimizer = optimizer
         self._collectives = collectives
         self._class_weights = tf.constant(class_weights, tf.float32)
+        self._teachers = teachers
         optimizer.build(model.trainable_variables)
         self.weights = weights_of(model)
         kept = {id(v) for v in self.weights}
@@ -80,13 +87,13 @@ class TrainingStep:
         # A young average follows closely, so that it does not remember the initial weights.
         decay = min(self._config.ema, (1 + steps_before) / (10 + steps_before))
         self._optimizer.learning_rate = learning_rate
-        images, targets, weights = self._augment(pixels, labels, draws.arrays())
+        images, *rest = self._augment(pixels, labels, draws.arrays())
         size = self._config.micro_batch or len(labels)
         parts: list[tf.Tensor] = []
         total: Any = 0.0
         for at in range(0, len(labels), size):
             rows = slice(at, at + size)
-            flat, probabilities = self._differentiate(images[rows], targets[rows], weights[rows])
+            flat, probabilities = self._differentiate(images[rows], *(part[rows] for part in rest))
             total = total + flat if parts else flat
             parts.append(probabilities)
         if self._collectives.world_size > 1:
@@ -151,20 +158,31 @@ class TrainingStep:
         self._reduce: Callable = tf.function(self._collectives.sum)
         self._update: Callable = tf.function(self._updated)
 
-    def _augmented(
-        self, pixels: tf.Tensor, labels: tf.Tensor, draws: tuple[tf.Tensor, ...]
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _augmented(self, pixels: tf.Tensor, labels: tf.Tensor, draws: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        """Images, targets, weights of the rows and, where there are teachers, what they say of the same images."""
         targets = keras.ops.one_hot(labels, NUM_CLASSES, dtype="float32")
         images, targets = augment(self._config.augmentation, pixels, targets, *draws)
-        return images, targets, keras.ops.take(self._class_weights, labels)
+        weights = keras.ops.take(self._class_weights, labels)
+        if not self._teachers:
+            return images, targets, weights
+        # What a teacher sees is what the student sees: the same bytes.
+        said = [teacher(images, training=False) for teacher in self._teachers]
+        return images, targets, weights, softened(sum(said) / len(said), self._config.distillation.temperature)
 
-    def _gradients(self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _gradients(
+        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, soft_targets: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """All gradients and the loss in one flat tensor, so that one exchange reduces them; and probabilities."""
         with tf.GradientTape() as tape:
             probabilities = self._model(images, training=True)
             losses = keras.losses.categorical_crossentropy(
                 targets, probabilities, label_smoothing=self._config.label_smoothing
             )
+            if soft_targets is not None:
+                share, temperature = self._config.distillation.distillation, self._config.distillation.temperature
+                soft = keras.losses.categorical_crossentropy(soft_targets, softened(probabilities, temperature))
+                # Gradients of softened probabilities shrink with the square of the temperature.
+                losses = (1 - share) * losses + share * temperature**2 * soft
             # Divided by the global batch, so that gradients of all ranks add up to its mean.
             loss = keras.ops.sum(weights * losses) / self._config.batch_size
             scaled = self._optimizer.scale_loss(loss)

@@ -16,8 +16,8 @@ from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
-from fer_models.checkpoint import load_training_state, save_checkpoint
-from fer_models.factory import create_model, weights_of
+from fer_models.checkpoint import load_model, load_training_state, save_checkpoint
+from fer_models.factory import create_model, set_precision, weights_of
 from fer_models.metrics import summarise
 from jobs.training.collectives import Collectives
 from jobs.training.precision import POLICIES, common_policy, fastest_policy
@@ -84,7 +84,10 @@ class _Worker:
             load_base_weights(model, config.backbone.weights)
         optimizer = create_optimizer(config.optimizer, self.precision)
         weights = class_weights(config.class_weights, self.training.class_counts)
-        self.step = TrainingStep(config, model, optimizer, collectives, weights)
+        teachers = [load_model(uri)[0] for uri in config.distillation.teacher]
+        for teacher in teachers:
+            set_precision(teacher, self.precision)
+        self.step = TrainingStep(config, model, optimizer, collectives, weights, teachers)
         # Validated and saved in float32, whatever the precision of training: what is measured is what is kept.
         self.serving = self._create_model("float32")
         self._serving_weights = weights_of(self.serving)
@@ -162,7 +165,7 @@ class _Worker:
             kept_rows += len(batch.labels)
             if kept_rows - len(kept[0][0]) >= METRIC_ROWS // self.collectives.world_size:
                 kept_rows -= len(kept.popleft()[0])
-            if self.collectives.rank == 0 and time.perf_counter() - last_report > 0.5:
+            if self.collectives.rank == 0 and time.perf_counter() - last_report > 1:
                 last_report = time.perf_counter()
                 self.task.progress.update.remote(
                     epoch=epoch,

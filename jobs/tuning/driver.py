@@ -21,7 +21,7 @@ from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
 from jobs.data import open_data
 from jobs.training.config import TrainConfig
-from jobs.training.driver import resolved
+from jobs.training.driver import check_teachers, resolved
 from jobs.training.schedule import why_finished
 from jobs.tuning.options import SchedulerConfig, SweepOptions
 from jobs.tuning.report import commands, publish, summary
@@ -55,6 +55,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     dataset = open_data(base.data, console)
     for name in ("training", "validation"):
         split(dataset, name, base.protocol)  # Refused here, once, if the data have no such rows.
+    check_teachers(base, dataset.manifest.fingerprint)
     identity = settings(
         base,
         space,
@@ -189,6 +190,9 @@ class _SweepBoard(tune.Callback):
         self._metric, mode = metric_and_mode(base)
         self._sign = -1 if mode == "min" else 1
         self._best: tuple[float, str] | None = None
+        for trial in folder.trials():
+            if (row := trial.best(base)) is not None:
+                self._take(trial.name, row[self._metric])
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune saves what it is given, and a console cannot be; nothing is restored from it.
@@ -197,12 +201,16 @@ class _SweepBoard(tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
     ) -> None:
         name, value = trial.config[TRIAL_KEY], result[self._metric]
-        if self._best is None or self._sign * value > self._sign * self._best[0]:
-            self._best = value, name
+        self._take(name, value)
+        assert self._best is not None
         self._print(
             f"trial {name}  epoch {result['epoch']}/{self._base.epochs}  {self._metric.replace('_', ' ')} {value:.4f}  "
             f"(best {self._best[0]:.4f}, trial {self._best[1]})"
         )
+
+    def _take(self, name: str, value: float) -> None:
+        if self._best is None or self._sign * value > self._sign * self._best[0]:
+            self._best = value, name
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         name = trial.config[TRIAL_KEY]

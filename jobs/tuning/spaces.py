@@ -122,7 +122,7 @@ PRESETS: dict[str, Space] = {
         **AUGMENTATION,
     },
 }
-_FIXED = ("model", "data", "protocol", "train_fraction", "epochs", "monitor", "patience", "seed", "freeze")
+_FIXED = ("model", "data", "protocol", "train_fraction", "epochs", "monitor", "patience", "seed", "freeze", "teacher")
 """Options that decide what a trial is measured on or against; they are the sweep's own."""
 
 

@@ -10,7 +10,7 @@ from fer_data.augment_draws import NO_AUGMENTATION, draw
 from fer_models.factory import create_model
 from fer_models.resnet50 import stages
 from jobs.training.collectives import Collectives
-from jobs.training.config import BackboneConfig, OptimizerConfig, TrainConfig
+from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
 from jobs.training.step import TrainingStep, create_optimizer
 
 BASE = TrainConfig(
@@ -22,9 +22,9 @@ BASE = TrainConfig(
 RESNET = replace(BASE, model="resnet50")
 
 
-def make_step(config: TrainConfig, model: keras.Model) -> TrainingStep:
+def make_step(config: TrainConfig, model: keras.Model, *teachers: keras.Model) -> TrainingStep:
     optimizer = create_optimizer(config.optimizer, config.precision)
-    return TrainingStep(config, model, optimizer, Collectives(0, 1), np.ones(7))
+    return TrainingStep(config, model, optimizer, Collectives(0, 1), np.ones(7), teachers)
 
 
 def train(step: TrainingStep, config: TrainConfig, epoch: int = 1) -> float:
@@ -35,8 +35,8 @@ def train(step: TrainingStep, config: TrainConfig, epoch: int = 1) -> float:
     return float(step(pixels, np.arange(6), draws, config.optimizer.learning_rate, 0)[0])
 
 
-def small_model(precision: str = "float32") -> keras.Model:
-    keras.utils.set_random_seed(0)
+def small_model(precision: str = "float32", seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
     layers = [
         keras.layers.Rescaling(1 / 255),
         keras.layers.Conv2D(4, 5, strides=4, dtype=precision),
@@ -83,6 +83,32 @@ def test_mixed_precision_moves_the_weights_where_float32_does(precision):
         assert one.dtype == other.dtype == np.float32
         # Eight bits of six images' gradient: an error of some 0.2, where a forgotten loss scale makes thousands.
         assert np.linalg.norm(other - one) < 0.4 * np.linalg.norm(one - old)
+
+
+def test_who_learns_from_teachers_alone_stays_where_they_agree_with_it():
+    student = small_model()
+    before = student.get_weights()
+    config = replace(BASE, distillation=DistillationConfig(("itself",), distillation=1.0, temperature=3.0))
+    train(make_step(config, student, small_model(), small_model()), config)
+    for old, new in zip(before, student.get_weights(), strict=True):
+        np.testing.assert_allclose(old, new, atol=1e-6)
+
+
+def test_the_loss_is_shared_between_labels_and_the_teachers_mean():
+    student, teachers = small_model(), [small_model(seed=1), small_model(seed=2)]
+    distillation = DistillationConfig(("a", "b"), distillation=0.25, temperature=2.0)
+    config = replace(BASE, distillation=distillation, label_smoothing=0.1, micro_batch=4)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
+    own = student.predict(pixels, verbose=0).astype(np.float64)
+    theirs = np.mean([teacher.predict(pixels, verbose=0) for teacher in teachers], axis=0).astype(np.float64)
+
+    def soft(p: np.ndarray) -> np.ndarray:
+        return np.sqrt(p) / np.sqrt(p).sum(axis=1, keepdims=True)
+
+    hard = -((np.eye(7)[:6] * 0.9 + 0.1 / 7) * np.log(own)).sum(axis=1)
+    distilled = -(soft(theirs) * np.log(soft(own))).sum(axis=1)
+    expected = (0.75 * hard + 0.25 * 4 * distilled).mean()
+    assert train(make_step(config, student, *teachers), config) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_gradient_is_clipped_to_its_global_norm():

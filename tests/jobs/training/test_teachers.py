@@ -1,0 +1,42 @@
+"""Who may teach: checkpoints that have not seen what validates here."""
+
+from dataclasses import replace
+
+import pytest
+
+from fer_data.errors import UserError
+from fer_models.card import Card
+from fer_models.checkpoint import load_model, save_checkpoint
+from jobs.training.config import DistillationConfig, TrainConfig
+from jobs.training.driver import check_teachers
+from tests.jobs.evaluation.tiny import tiny_network
+
+
+@pytest.fixture
+def teacher(tmp_path) -> str:
+    folder = str(tmp_path / "teacher")
+    save_checkpoint(folder, tiny_network(0), Card("tiny", 1, 1, "float32", "challenge", "abc", {}, []))
+    return folder
+
+
+def config(teacher: str, protocol: str = "challenge") -> TrainConfig:
+    return TrainConfig(protocol=protocol, distillation=DistillationConfig((teacher,)))
+
+
+def test_a_checkpoint_of_the_same_data_and_protocol_may_teach(teacher):
+    check_teachers(config(teacher), "abc")
+
+
+def test_one_that_was_trained_on_what_validates_here_may_not(teacher):
+    with pytest.raises(UserError, match="trained on images that validate under --protocol notebook"):
+        check_teachers(config(teacher, "notebook"), "abc")
+    with pytest.raises(UserError, match="trained on other data"):
+        check_teachers(config(teacher), "other")
+    model, card = load_model(teacher)
+    save_checkpoint(teacher, model, replace(card, protocol="notebook"))
+    check_teachers(config(teacher), "abc")
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match="nobody"):
+        check_teachers(config(str(tmp_path / "nobody")), "abc")
