@@ -11,13 +11,14 @@ BIN    := $(VENV)/bin
 WORKERS ?= 2
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
+	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
 
 train: $(VENV)/.jobs
 	@$(BIN)/python jobs/train_and_evaluate.py --workers $(WORKERS) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+# Most of a test that starts Ray is waiting: two at a time, file by file, on however many cores.
 test: lint types
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
@@ -27,7 +28,7 @@ types: $(VENV)/.test
 	@$(BIN)/mypy
 
 benchmarks: $(VENV)/.test
-	@for name in input memory training scoring sweep; do \
+	@for name in input memory training scoring sweep live; do \
 	  echo "== bench_$$name"; $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean:

@@ -21,8 +21,8 @@ _PACKAGES = ("ray", "tensorflow", "keras", "numpy")
 class Card:
     """Everything a checkpoint says about itself; `card.json` is this, field by field.
 
-    `metrics` holds a row per finished epoch, as in `history.csv`; `state` the
-    numbers that training needs to go on; `sha256` the digest of every other
+    `metrics` holds a row per finished epoch, as in `history.csv`; `exports`
+    what was measured on each exported file; `sha256` the digest of every other
     file of the checkpoint.
     """
 
@@ -47,6 +47,7 @@ class Card:
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     git_commit: str | None = field(default_factory=lambda: git_commit())
     sha256: dict[str, str] = field(default_factory=dict)
+    exports: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)

@@ -2,6 +2,7 @@
 
     model.keras          the whole network, raw pixels in, probabilities out
     training_state.npz   every variable in training and of its optimizer (while training)
+    model.tflite …       what export has added
     card.json            what it is, and the SHA-256 of every other file; written last
 
 A folder without a card that matches its files is no checkpoint: something died
@@ -45,6 +46,12 @@ def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:
         else:
             _publish_local(Path(path), content)
     return card
+
+
+def add_files(uri: str, files: dict[str, bytes], card: Card) -> Card:
+    """Write the checkpoint at `uri` again with `files` beside its own, and `card` in place of its card."""
+    own = {name: read_verified(uri, card, name) for name in card.sha256 if name not in files}
+    return publish_checkpoint(uri, own | files, card)
 
 
 def read_card(uri: str) -> Card:

@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from fer_data.errors import UserError
 from fer_data.storage import absolute, join, redacted, reported, resolve
-from fer_models.checkpoint_files import CARD_FILE, verify
+from fer_models.checkpoint_files import CARD_FILE, MODEL_FILE, verify
 
 ENSEMBLE = "ensemble"
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite", ".onnx": "onnx"}
@@ -78,8 +78,7 @@ def _examine(uri: str) -> tuple[str, str, str | None]:
         raise UserError(f"{redacted(uri)} does not exist: check the path")
     if has_card:
         card = verify(uri)
-        digests = "".join(f"{name}{card.sha256[name]}" for name in sorted(card.sha256) if name.startswith("model"))
-        return "checkpoint", hashlib.sha256(digests.encode()).hexdigest(), card.protocol
+        return "checkpoint", card.sha256[MODEL_FILE], card.protocol
     if kind == fs.FileType.Directory:
         raise UserError(f"{redacted(uri)} is not a checkpoint: it has no {CARD_FILE}")
     suffix = "." + uri.rpartition(".")[2].lower()

@@ -3,15 +3,16 @@
 Runs inside scoring actors: TensorFlow, LiteRT and ONNX Runtime are imported when a model needs them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from fer_data.emotions import FOLDER_ORDER, NUM_CLASSES, permutation_from
+from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, permutation_from
 from fer_data.errors import UserError
 from fer_data.storage import one_line, redacted, reported, resolve
+from fer_models.litert import LiteRTModel
 from jobs.evaluation.contenders import Contender
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -39,6 +40,10 @@ class Arithmetic:
     classes: Literal["folder", "csv"] | None = None
 
 
+_ROUNDED = 0.03
+"""How far from 1 seven probabilities may sum: those of 8-bit files are multiples of 1/256."""
+
+
 def load_network(contender: Contender, arithmetic: Arithmetic) -> Network:
     """The model of `contender`, tried on two images.
 
@@ -55,22 +60,17 @@ def load_network(contender: Contender, arithmetic: Arithmetic) -> Network:
     if given.shape != (2, NUM_CLASSES):
         raise UserError(f"{where} gives {list(given.shape[1:])} values for an image, not {NUM_CLASSES} probabilities")
     if np.isfinite(given).all() and not (
-        given.min() >= -1e-6 and given.max() <= 1 + 1e-3 and np.allclose(given.sum(axis=1), 1, atol=1e-2)
+        given.min() >= -1e-6 and given.max() <= 1 + 1e-3 and np.allclose(given.sum(axis=1), 1, atol=_ROUNDED)
     ):
         raise UserError(f"{where} gives values that are no probabilities (they must be 0 to 1 and sum to 1)")
-    if contender.kind in _CARDLESS and arithmetic.classes == "folder":
-        ours = permutation_from(FOLDER_ORDER)
-        return replace(network, predict=lambda pixels: network.predict(pixels)[:, ours])
     return network
-
-
-_CARDLESS = ("tflite", "onnx")
 
 
 def _keras(uri: str, arithmetic: Arithmetic) -> Network:
     import tensorflow as tf
 
     _configure(tf, arithmetic.threads)
+    from fer_models.factory import set_precision
     from fer_models.foreign import load_any
 
     model, _, notes = load_any(uri, arithmetic.classes)
@@ -88,21 +88,6 @@ def _keras(uri: str, arithmetic: Arithmetic) -> Network:
     return Network(lambda pixels: forward(tf.constant(pixels)).numpy(), model.count_params(), list(notes))
 
 
-def set_precision(model: Any, policy: str) -> None:
-    """Makes every layer of a Keras model compute under the dtype policy; the output stays float32.
-
-    Weights are float32 under each policy and do not change.
-    """
-    import keras
-
-    last = {tensor._keras_history.operation for tensor in model.outputs}
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.InputLayer) or layer in last:
-            continue
-        if layer.dtype_policy.variable_dtype == "float32":
-            layer.dtype_policy = keras.DTypePolicy(policy)
-
-
 def _configure(tf: Any, threads: int) -> None:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -114,30 +99,8 @@ def _configure(tf: Any, threads: int) -> None:
 
 
 def _litert(uri: str, arithmetic: Arithmetic) -> Network:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise UserError(f"{redacted(uri)} needs LiteRT: pip install ai-edge-litert") from None
-    try:
-        interpreter = Interpreter(model_content=_read(uri), num_threads=arithmetic.threads)
-        taken, given = interpreter.get_input_details(), interpreter.get_output_details()
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{redacted(uri)} is not a LiteRT model: {one_line(error, 160)}") from error
-    if len(taken) != 1 or len(given) != 1 or list(taken[0]["shape"][1:]) != [48, 48, 1]:
-        raise UserError(f"{redacted(uri)} takes input of shape {taken[0]['shape'][1:].tolist()}, not [48, 48, 1]")
-    if taken[0]["dtype"] != np.uint8:
-        raise UserError(f"{redacted(uri)} takes {np.dtype(taken[0]['dtype'])} input, not uint8 pixels")
-
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        if tuple(interpreter.get_input_details()[0]["shape"]) != pixels.shape:
-            interpreter.resize_tensor_input(taken[0]["index"], pixels.shape)
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(taken[0]["index"], pixels)
-        interpreter.invoke()
-        return interpreter.get_tensor(given[0]["index"]).astype(np.float32)
-
-    interpreter.allocate_tensors()
-    return Network(predict)
+    model = LiteRTModel(_read(uri), redacted(uri), arithmetic.threads)
+    return Network(_in_our_order(model, model.classes, arithmetic))
 
 
 def _onnx(uri: str, arithmetic: Arithmetic) -> Network:
@@ -157,7 +120,22 @@ def _onnx(uri: str, arithmetic: Arithmetic) -> Network:
     taken = session.get_inputs()
     if len(taken) != 1 or list(taken[0].shape[1:]) != [48, 48, 1]:
         raise UserError(f"{redacted(uri)} takes input of shape {taken[0].shape[1:]}, not [48, 48, 1]")
-    return Network(lambda pixels: session.run(None, {taken[0].name: pixels})[0].astype(np.float32))
+    named = session.get_modelmeta().custom_metadata_map.get("classes")
+    return Network(
+        _in_our_order(
+            lambda pixels: session.run(None, {taken[0].name: pixels})[0].astype(np.float32),
+            named.split(",") if named else None,
+            arithmetic,
+        )
+    )
+
+
+def _in_our_order(predict: Predict, classes: Sequence[str] | None, arithmetic: Arithmetic) -> Predict:
+    """`predict` with its classes, as the file names them or else as the user says, in this project's order."""
+    if classes is None:
+        classes = FOLDER_ORDER if arithmetic.classes == "folder" else CLASSES
+    ours = permutation_from(classes)
+    return lambda pixels: predict(pixels)[:, ours]
 
 
 def _read(uri: str) -> bytes:

@@ -51,7 +51,7 @@ class EvaluateOptions:
     gpus_per_worker: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Share of a GPU for each worker, such as 0.25; by default an equal share, at most 1."""
     classes: Literal["folder", "csv"] | None = None
-    """Class order of files that have no card: folder, alphabetical; csv, that of the FER-2013 CSV."""
+    """Class order of files that do not name it themselves: folder, alphabetical; csv, that of the FER-2013 CSV."""
 
     def __post_init__(self) -> None:
         if bool(self.checkpoint) == bool(self.compare):

@@ -8,9 +8,9 @@ import pytest
 
 from fer_data.emotions import FOLDER_ORDER, permutation_from
 from fer_data.errors import UserError
-from fer_models.factory import create_model
+from fer_models.factory import create_model, set_precision
 from jobs.evaluation.contenders import contenders_from
-from jobs.evaluation.networks import Arithmetic, load_network, set_precision
+from jobs.evaluation.networks import Arithmetic, load_network
 from tests.jobs.evaluation.tiny import tiny_checkpoint, tiny_network
 
 FACES = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 1), np.uint8)

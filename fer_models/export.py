@@ -1,0 +1,158 @@
+"""LiteRT and ONNX files of a checkpoint, each proved on real faces before it joins the checkpoint.
+
+    model.tflite        float32: the class of Keras on every face tried, probabilities within 1e-4
+    model.int8.tflite   weights and activations in 8 bits, calibrated on training images; what it
+                        costs in accuracy on the whole validation split is measured, and stands in the card
+    model.onnx          float32, proved as model.tflite is
+
+Every file takes raw grey pixels, uint8 [n, 48, 48, 1], gives probabilities, float32 [n, 7], and names its classes.
+"""
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fer_data.batches import ordered_batches
+from fer_data.dataset import PreparedDataset
+from fer_data.errors import UserError
+from fer_data.splits import Split, split
+from fer_data.storage import redacted
+from fer_models.card import Card
+from fer_models.checkpoint import load_model
+from fer_models.checkpoint_files import add_files
+from fer_models.litert import LiteRTModel, with_classes
+
+FLOAT32, INT8, ONNX = "model.tflite", "model.int8.tflite", "model.onnx"
+FORMATS = {"litert": FLOAT32, "litert_int8": INT8, "onnx": ONNX}
+PROOF_FACES = 512
+CALIBRATION_FACES = 512
+TOLERANCE = 1e-4
+_BATCH = 256
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportDiffersError(Exception):
+    """An exported file that does not answer as Keras does. Nothing has been written."""
+
+
+def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
+    """Write the checkpoint at `uri` as `formats`, names in FORMATS, into its folder; returns its new card.
+
+    `dataset` gives the faces: those of the checkpoint's own validation split to prove on, and of its training
+    split to calibrate on. Raises UserError for bad input and ExportDiffersError where a file fails its proof;
+    the checkpoint then stays as it was.
+    """
+    model, card = load_model(uri)
+    if "onnx" in formats:
+        _need_onnx()
+    validation, training = (split(dataset, name, card.protocol) for name in ("validation", "training"))
+    if not validation.num_rows or ("litert_int8" in formats and not training.num_rows):
+        raise UserError(f"{redacted(dataset.uri)} has no faces to prove the export on: give the data it was trained on")
+    faces = spread(dataset, validation, PROOF_FACES)
+    expected = model.predict(faces, batch_size=_BATCH, verbose=0)
+    files: dict[str, bytes] = {}
+    measured: dict[str, dict[str, Any]] = {}
+    for name in formats:
+        file, where = FORMATS[name], f"{redacted(uri)}/{FORMATS[name]}"
+        predict: Predict
+        if name == "onnx":
+            files[file] = to_onnx(model, card.classes)
+            predict = onnx_predict(files[file])
+        else:
+            calibration = spread(dataset, training, CALIBRATION_FACES) if name == "litert_int8" else None
+            files[file] = with_classes(to_litert(model, calibration), card.classes)
+            predict = LiteRTModel(files[file], where)
+        about = {"data_fingerprint": dataset.manifest.fingerprint}
+        if name == "litert_int8":
+            measured[file] = about | _accuracy_lost(model, predict, dataset, validation)
+        else:
+            measured[file] = about | _prove(where, predict(faces), expected)
+    return add_files(uri, files, replace(card, exports=card.exports | measured))
+
+
+def to_litert(model: keras.Model, calibration: np.ndarray | None = None) -> bytes:
+    """`model` as a LiteRT file; in 8 bits when given faces to calibrate on, uint8 [n, 48, 48, 1]."""
+    options: dict[str, Any] = {}
+    if calibration is not None:
+        import tensorflow as tf
+
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+        options["representative_dataset"] = lambda: ([face[None]] for face in calibration)
+    return _exported(model, "a.tflite", "litert", **options)
+
+
+def to_onnx(model: keras.Model, classes: Sequence[str]) -> bytes:
+    """`model` as an ONNX file that names its classes under `classes`, separated by commas."""
+    onnx = _need_onnx()
+    described = onnx.load_from_string(_exported(model, "a.onnx", "onnx"))
+    onnx.helper.set_model_props(described, {"classes": ",".join(classes)})
+    return described.SerializeToString(deterministic=True)
+
+
+def onnx_predict(content: bytes, threads: int = 1) -> Predict:
+    """The ONNX model as a function from pixels to probabilities."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(None, {session.get_inputs()[0].name: pixels})[0]
+
+
+def spread(dataset: PreparedDataset, rows: Split, count: int) -> np.ndarray:
+    """`count` faces of a split at equal distances, or all when there are fewer: uint8 [n, 48, 48, 1]."""
+    wanted = np.unique(np.linspace(0, rows.num_rows - 1, min(count, rows.num_rows)).astype(np.int64))
+    found, start = [], 0
+    for pixels, _ in ordered_batches(dataset, rows, batch_size=1024):
+        here = wanted[(wanted >= start) & (wanted < start + len(pixels))] - start
+        found.append(pixels[here])
+        start += len(pixels)
+    return np.concatenate(found)
+
+
+def _exported(model: keras.Model, name: str, format: str, **options: Any) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="fer-export-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of the converters, about themselves.
+        path = Path(folder) / name
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.export(path, format=format, verbose=False, **options)
+        return path.read_bytes()
+
+
+def _prove(where: str, given: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    difference = float(np.abs(given - expected).max())
+    other = int((given.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    if other or not difference <= TOLERANCE:
+        raise ExportDiffersError(
+            f"{where}: {other} of {len(expected)} validation faces get another class than in Keras, and probabilities "
+            f"differ by up to {difference:.1e} ({TOLERANCE:.0e} is allowed): nothing was written"
+        )
+    return {"faces": len(expected), "largest_difference": difference}
+
+
+def _accuracy_lost(model: keras.Model, predict: Predict, dataset: PreparedDataset, rows: Split) -> dict[str, Any]:
+    hits = np.zeros(2, np.int64)
+    for pixels, labels in ordered_batches(dataset, rows, batch_size=_BATCH):
+        for i, probabilities in enumerate((model.predict_on_batch(pixels), predict(pixels))):
+            hits[i] += int((np.asarray(probabilities).argmax(axis=1) == labels).sum())
+    float32, int8 = (hits / rows.num_rows).tolist()
+    return {"validation_rows": rows.num_rows, "float32_accuracy": float32, "accuracy": int8, "lost": float32 - int8}
+
+
+def _need_onnx() -> Any:
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"onnx needs the package {error.name}: pip install -c constraints.txt '.[onnx]'") from None
+    return onnx

@@ -1,0 +1,100 @@
+"""A LiteRT model as a function from raw pixels to probabilities. Needs NumPy and LiteRT only.
+
+The order of classes travels inside the file, as `labels.txt` in a zip appended to the model: where TensorFlow
+Lite's metadata keep a model's labels, so that other tools find them too. Source:
+https://ai.google.dev/edge/litert/models/metadata
+"""
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from fer_data.emotions import NUM_CLASSES, permutation_from
+from fer_data.errors import UserError
+
+LABELS = "labels.txt"
+_MAX_LABELS_BYTES = 4096
+_KEPT_SIZES = 8
+
+
+def with_classes(model: bytes, classes: Sequence[str]) -> bytes:
+    """The LiteRT file `model` with the names of its outputs, in order, inside."""
+    file = io.BytesIO(model)
+    file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file, "a") as archive:
+        # Always the same date: equal models give equal files.
+        archive.writestr(zipfile.ZipInfo(LABELS, (1980, 1, 1, 0, 0, 0)), "\n".join(classes) + "\n")
+    return file.getvalue()
+
+
+def classes_in(model: bytes) -> tuple[str, ...] | None:
+    """The names of the outputs, in order, of the LiteRT file `model`; None when it does not say."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            if archive.getinfo(LABELS).file_size > _MAX_LABELS_BYTES:
+                return None
+            return tuple(archive.read(LABELS).decode().split())
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, NotImplementedError, RuntimeError):
+        return None
+
+
+class LiteRTModel:
+    """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in the file's own order of classes.
+
+    `classes` is that order where the file says it. Raises UserError, naming `where`, when `model` is no LiteRT file
+    or takes or gives anything else.
+    """
+
+    def __init__(self, model: bytes, where: str, threads: int = 1) -> None:
+        self._model, self._threads = model, threads
+        self._interpreters: dict[int, _Interpreter] = {}
+        try:
+            first = self._for(1)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{where} is not a LiteRT model of faces: {reason}") from error
+        if first.takes != ((1, 48, 48, 1), np.uint8):
+            shape, dtype = first.takes
+            raise UserError(f"{where} takes {np.dtype(dtype)} {list(shape)}, not uint8 [n, 48, 48, 1] pixels")
+        if first.gives != (1, NUM_CLASSES):
+            raise UserError(f"{where} gives {list(first.gives)} values for a face, not {NUM_CLASSES} probabilities")
+        self.classes = classes_in(model)
+        if self.classes is not None:
+            try:
+                permutation_from(self.classes)
+            except (KeyError, ValueError) as error:
+                raise UserError(f"{where}: its {LABELS} does not name the seven classes: {error}") from None
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return self._for(len(pixels)).run(pixels)
+
+    def _for(self, count: int) -> "_Interpreter":
+        """An interpreter for batches of `count`: changing the size of one costs more than a few small ones."""
+        if count not in self._interpreters:
+            while len(self._interpreters) >= _KEPT_SIZES:
+                del self._interpreters[next(iter(self._interpreters))]
+            self._interpreters[count] = _Interpreter(self._model, count, self._threads)
+        return self._interpreters[count]
+
+
+class _Interpreter:
+    def __init__(self, model: bytes, count: int, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_content=model, num_threads=threads)
+        taken, given = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if len(taken) != 1 or len(given) != 1:
+            raise ValueError(f"it has {len(taken)} inputs and {len(given)} outputs, not one of each")
+        self._input, self._output = taken[0]["index"], given[0]["index"]
+        if len(taken[0]["shape"]) == 4 and taken[0]["shape"][0] != count:
+            self._interpreter.resize_tensor_input(self._input, (count, *taken[0]["shape"][1:]))
+        self._interpreter.allocate_tensors()
+        self.takes = tuple(map(int, self._interpreter.get_input_details()[0]["shape"])), taken[0]["dtype"]
+        self.gives = tuple(map(int, self._interpreter.get_output_details()[0]["shape"]))
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        self._interpreter.set_tensor(self._input, pixels)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output).astype(np.float32)

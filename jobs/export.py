@@ -1,0 +1,71 @@
+"""Write a checkpoint as LiteRT and ONNX files, each proved equal on validation faces before it is written.
+
+    python jobs/export.py ~/fer_runs/first/best
+    python jobs/export.py ~/fer_runs/first/best --formats litert litert_int8 onnx --data fer2013.zip
+
+Adds model.tflite, model.int8.tflite or model.onnx to the checkpoint's folder, and what was measured to its card;
+half a minute on 2 cores. `python -m live --checkpoint FOLDER` runs it on a webcam.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from fer_data.errors import UserError
+from fer_data.storage import absolute, join, redacted
+from jobs.command_line import exit_with_code, parse
+from jobs.tensorflow_environment import tensorflow_environment
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and how."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """Folder of a checkpoint, such as best/ of a run: a path, s3:// or gs:// URI."""
+    formats: tuple[Literal["litert", "litert_int8", "onnx"], ...] = ("litert", "litert_int8")
+    """litert: float32. litert_int8: 8 bits, calibrated on training images. onnx: float32, needs the extra [onnx]."""
+    data: str | None = None
+    """The data set to prove and calibrate on; by default the one that the card names."""
+
+    def __post_init__(self) -> None:
+        if not self.formats or len(set(self.formats)) < len(self.formats):
+            raise UserError("--formats must name one or more formats, each once")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export, and print what was measured."""
+    options = parse(ExportOptions, argv, description=__doc__)
+    os.environ |= tensorflow_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
+    # TensorFlow takes seconds to import: after the options are known to be good.
+    from fer_models.checkpoint_files import read_card
+    from fer_models.export import FORMATS, export
+    from jobs.data import open_data
+
+    console = Console()
+    uri = absolute(options.checkpoint)
+    card = read_card(uri)
+    dataset = open_data(options.data or card.configuration.get("data"), console)
+    if dataset.manifest.fingerprint != card.data_fingerprint:
+        console.print(
+            f"warning: {redacted(uri)} was trained on other data than {redacted(dataset.uri)}", soft_wrap=True
+        )
+    card = export(uri, options.formats, dataset)
+    for name in options.formats:
+        measured = card.exports[FORMATS[name]]
+        if name == "litert_int8":
+            says = (
+                f"accuracy {measured['accuracy']:.4f} on {measured['validation_rows']:,} validation faces, "
+                f"{measured['float32_accuracy']:.4f} in float32"
+            )
+        else:
+            says = f"as Keras on {measured['faces']} validation faces, to {measured['largest_difference']:.0e}"
+        console.print(f"{join(redacted(uri), FORMATS[name])}  {says}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    exit_with_code(main)
