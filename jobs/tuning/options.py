@@ -34,8 +34,9 @@ class SchedulerConfig:
     """When trials are stopped, or go on from a better one."""
 
     scheduler: Literal["asha", "pbt", "none"] = "asha"
-    """asha: stop the weaker trials at epochs --grace-epochs, times --reduction, and so on. pbt: train all trials at
-    once, and let the weaker go on from the better with other values. none: train all to their end."""
+    """asha: stop the weaker trials, though never the first, at epochs --grace-epochs, times --reduction, and so on.
+    pbt: train all trials at once, and let the weaker go on from the better with other values. none: train all to
+    their end."""
     grace_epochs: int = 1
     """No trial is stopped before this epoch (asha), or goes on from another more often than every so many (pbt)."""
     reduction: int = 3

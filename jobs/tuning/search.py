@@ -19,6 +19,8 @@ from jobs.tuning.trial import TRIAL_KEY, worst
 
 STARTUP_TRIALS = 10
 """So many trials are chosen near the configuration itself before the estimator has something to go by."""
+FIRST_TRIAL = "0000"
+"""The configuration itself."""
 _STUDY = "sweep"
 _DEFAULT = "default"
 _NEVER_MUTATED = ("warmup_epochs", "batch_size")
@@ -105,7 +107,7 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
             hyperparam_mutations={name: _domain(domain) for name, domain in ranges.items()},
             custom_explore_fn=_Clip(ranges),
         )
-    scheduler = ASHAScheduler(
+    scheduler = _Halving(
         time_attr="epoch",
         metric=metric,
         mode=mode,
@@ -115,11 +117,11 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
     )
     for trial in past:
         if trial.outcome and trial.history:
-            stand_in: Any = SimpleNamespace(trial_id=trial.name)
+            stand_in: Any = SimpleNamespace(trial_id=trial.name, config={TRIAL_KEY: trial.name})
             scheduler.on_trial_add(None, stand_in)  # type: ignore[arg-type]
             for row in trial.history:
                 value = row[metric] if row[metric] is not None else worst(base.monitor)
-                scheduler.on_trial_result(None, stand_in, row | {metric: value})  # type: ignore[arg-type]
+                scheduler.on_trial_result(None, stand_in, row | {metric: value})
     return scheduler
 
 
@@ -162,6 +164,17 @@ class _Point:
         # The configuration itself, where it lies outside of the space.
         point: Parameters = {} if attributes.get(_DEFAULT) else suggest(self._space, trial)
         return {**point, TRIAL_KEY: attributes.get(TRIAL_KEY) or self._names.take()}
+
+
+class _Halving(ASHAScheduler):
+    """Asynchronous successive halving that lets the configuration itself go to its end: what the best is held against
+
+    would otherwise be what it had come to when it was stopped.
+    """
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
+        decision = super().on_trial_result(tune_controller, trial, result)
+        return TrialScheduler.CONTINUE if trial.config[TRIAL_KEY] == FIRST_TRIAL else decision
 
 
 class _NamedPopulation(PopulationBasedTraining):

@@ -119,7 +119,7 @@ class TrialRun(tune.Trainable):
                 return rows[0]
             if over:
                 raise self._failures[0] if self._failures else RuntimeError(f"the run ended before epoch {epoch}")
-            time.sleep(0.1)
+            time.sleep(0.25)
 
     def _start(self) -> None:
         setup = self._setup

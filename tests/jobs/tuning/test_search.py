@@ -8,7 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 from jobs.training.recipes import RECIPES
 from jobs.tuning.options import SchedulerConfig
 from jobs.tuning.report import importance
-from jobs.tuning.search import STARTUP_TRIALS, create_scheduler, create_search, mutable
+from jobs.tuning.search import FIRST_TRIAL, STARTUP_TRIALS, create_scheduler, create_search, mutable
 from jobs.tuning.spaces import PRESETS, Range, defaults
 from jobs.tuning.sweep_folder import Outcome, Trial
 from jobs.tuning.tables import best_trial, trials_table
@@ -76,13 +76,15 @@ def test_a_resumed_scheduler_remembers_the_rungs():
     assert config.rungs(9) == [1, 3]
     past = [trial(i, [0.5, 0.6, 0.7], Outcome("done")) for i in range(3)]
 
-    def decide(scheduler: TrialScheduler) -> str:
-        newcomer = SimpleNamespace(trial_id="new")
+    def decide(scheduler: TrialScheduler, name: str = "0009") -> str:
+        newcomer = SimpleNamespace(trial_id="new", config={TRIAL_KEY: name})
         scheduler.on_trial_add(None, newcomer)
         return scheduler.on_trial_result(None, newcomer, {"epoch": 1, "validation_accuracy": 0.2})
 
     assert decide(create_scheduler(config, SPACE, BASE, past)) == TrialScheduler.STOP
     assert decide(create_scheduler(config, SPACE, BASE, [])) == TrialScheduler.CONTINUE
+    # Nothing can be held against a configuration that was not let finish.
+    assert decide(create_scheduler(config, SPACE, BASE, past), FIRST_TRIAL) == TrialScheduler.CONTINUE
 
 
 def test_population_based_training_leaves_alone_what_a_run_cannot_change():
