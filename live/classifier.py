@@ -1,0 +1,86 @@
+"""Faces to expressions, as a library."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_data.emotions import CLASSES, permutation_from
+from live.checkpoint import open_model
+from live.detection import Detector, HaarDetector
+from live.images import SIDE, face_crops, to_bgr
+
+STILL_LONG_SIDE = 960
+"""Length, in pixels, to which photographs are reduced to look for faces: there is time for small ones."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in an image: `box` as x, y, width, height in pixels, `probabilities` by class name."""
+
+    box: tuple[int, int, int, int]
+    probabilities: dict[str, float]
+
+    @property
+    def expression(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+class ExpressionClassifier:
+    """The exported model of a checkpoint.
+
+    `checkpoint` is its folder, a .tflite file, or None for the one that ships with the package; `precision` is
+    float32 or int8. Raises UserError when there is no such model or it does not match its card.
+    """
+
+    classes = CLASSES
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        precision: str = "float32",
+        threads: int = 2,
+        detector: Detector | None = None,
+    ) -> None:
+        self._model = open_model(checkpoint, precision, threads)
+        assert self._model.classes is not None
+        self._ours = permutation_from(self._model.classes)
+        self._detector = detector
+
+    def predict(self, faces: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 [n, 7] in the order of `classes`, of grey faces, uint8 [n, 48, 48] or [n, 48, 48, 1].
+
+        Raises ValueError for any other shape or type.
+        """
+        faces = np.asarray(faces)
+        if faces.dtype != np.uint8 or faces.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1)):
+            raise ValueError(f"faces must be uint8 [n, {SIDE}, {SIDE}], not {faces.dtype} {list(faces.shape)}")
+        if not len(faces):
+            return np.empty((0, len(CLASSES)), np.float32)
+        return self._model(np.ascontiguousarray(faces).reshape(-1, SIDE, SIDE, 1))[:, self._ours]
+
+    def analyze(self, image: np.ndarray) -> list[Face]:
+        """The faces in an image, from left to right: uint8 [h, w, 3] in OpenCV's BGR, [h, w, 4], or grey [h, w].
+
+        Raises ValueError when it is none of these.
+        """
+        frame = to_bgr(image)
+        if frame is None:
+            raise ValueError(f"not an image: {image.dtype} {list(image.shape)}")
+        if self._detector is None:
+            self._detector = HaarDetector(STILL_LONG_SIDE)
+        boxes = self._detector(frame)
+        boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
+        probabilities = self.predict(face_crops(frame, boxes))
+        return [
+            Face(as_integers(box), dict(zip(CLASSES, row.tolist(), strict=True)))
+            for box, row in zip(boxes, probabilities, strict=True)
+        ]
+
+
+def as_integers(box: np.ndarray) -> tuple[int, int, int, int]:
+    """A box in whole pixels."""
+    x, y, width, height = (round(float(value)) for value in box)
+    return x, y, width, height

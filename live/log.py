@@ -1,0 +1,122 @@
+"""A table of what was seen: one row per face and frame, as Parquet, CSV or JSON lines.
+
+source         the file, camera or stream
+frame          number of the frame, from 0
+time           seconds since the source began
+face           number of the person
+x, y, width, height    of the box, in pixels of the frame
+expression     the class on the screen
+p_angry … p_neutral    its smoothed probabilities
+latency_ms     milliseconds from the frame's arrival to its drawn result
+"""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from fer_data.emotions import CLASSES
+from fer_data.errors import UserError
+from live.pipeline import Analysis
+from live.recording import claim
+from live.sources import Frame
+
+COLUMNS = (
+    *("source", "frame", "time", "face", "x", "y", "width", "height", "expression"),
+    *(f"p_{name}" for name in CLASSES),
+    "latency_ms",
+)
+_FLUSH_ROWS = 4096
+
+
+class Log:
+    """Writes rows to `path`, whose ending says how; the file is under its name when it is closed."""
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        writers: dict[str, Callable[[Path], _Writer]] = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _JsonLines}
+        if path.suffix.lower() not in writers:
+            raise UserError(f"--log {path}: give a name that ends in {', '.join(writers)}")
+        if path.suffix.lower() == ".parquet":
+            _need_pyarrow(path)
+        self._path, self._temporary = path, claim(path, "--log", overwrite=overwrite)
+        self._writer = writers[path.suffix.lower()](self._temporary)
+        self._rows: list[dict[str, Any]] = []
+
+    def write(self, frame: Frame, analysis: Analysis, latency: float) -> None:
+        """Add the faces of one frame; `latency` in milliseconds."""
+        for face in analysis.faces:
+            values = (
+                *(frame.origin, frame.number, frame.seconds, face.id, *face.box, face.expression),
+                *(float(p) for p in face.probabilities),
+                latency,
+            )
+            self._rows.append(dict(zip(COLUMNS, values, strict=True)))
+        if len(self._rows) >= _FLUSH_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+        self._temporary.replace(self._path)
+
+    def _flush(self) -> None:
+        self._writer.write(self._rows)
+        self._rows = []
+
+
+class _Writer(Protocol):
+    def write(self, rows: list[dict[str, Any]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Csv:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._csv = csv.DictWriter(self._file, COLUMNS)
+        self._csv.writeheader()
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        self._csv.writerows(rows)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _JsonLines:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        self._file.writelines(json.dumps(row) + "\n" for row in rows)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        kinds = {"source": pa.string(), "expression": pa.string(), "time": pa.float64(), "latency_ms": pa.float32()}
+        kinds |= dict.fromkeys(("frame", "face", "x", "y", "width", "height"), pa.int32())
+        self._schema = pa.schema([(name, kinds.get(name, pa.float32())) for name in COLUMNS])
+        self._table, self._file = pa.Table, pq.ParquetWriter(path, self._schema)
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self._file.write_table(self._table.from_pylist(rows, schema=self._schema))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _need_pyarrow(path: Path) -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise UserError(f"--log {path} needs pyarrow: pip install pyarrow, or log to .csv or .jsonl") from None

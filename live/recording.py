@@ -1,0 +1,87 @@
+"""Annotated videos and images on disk: under their name when they are complete."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_data.errors import UserError
+from live.sources import IMAGE_SUFFIXES, Source, Stills
+
+VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+
+
+def claim(path: Path, option: str, *, overwrite: bool) -> Path:
+    """The temporary name to write `path` under. Raises UserError when it exists or cannot be written."""
+    if path.exists() and not overwrite:
+        raise UserError(f"{option} {path} exists: choose another name, or give --overwrite")
+    temporary = path.with_name(f".unfinished-{path.name}")
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be written: {error.strerror}") from error
+    return temporary
+
+
+class Recording:
+    """A video of annotated frames that lasts as long as what was seen; or, of one image, an image."""
+
+    def __init__(self, path: Path, source: Source, *, overwrite: bool) -> None:
+        self._is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        if not self._is_image and path.suffix.lower() not in VIDEO_CODECS:
+            raise UserError(f"--save {path}: give a name that ends in {', '.join(VIDEO_CODECS)} (or .png for an image)")
+        if self._is_image and not (isinstance(source, Stills) and source.count == 1):
+            raise UserError(f"--save {path}: an image is of one image; give a name that ends in .mp4")
+        self._path, self._temporary = path, claim(path, "--save", overwrite=overwrite)
+        self._rate = min(source.frames_per_second, 60.0)
+        self._writer: cv2.VideoWriter | None = None
+        self._size, self._written = (0, 0), 0
+        self._began: float | None = None
+
+    def write(self, drawn: np.ndarray, seconds: float) -> None:
+        """Add a frame, uint8 [h, w, 3], that is on screen from `seconds` on."""
+        if self._is_image:
+            encoded = cv2.imencode(self._path.suffix, drawn)[1]
+            self._temporary.write_bytes(encoded.tobytes())
+            self._written = 1
+            return
+        if self._writer is None:
+            # Codecs want even sides.
+            self._size = max(2, drawn.shape[1] // 2 * 2), max(2, drawn.shape[0] // 2 * 2)
+            codec = VIDEO_CODECS[self._path.suffix.lower()]
+            # OpenCV chooses the container by the name's end, which the temporary name shares.
+            self._writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
+            if not self._writer.isOpened():
+                raise UserError(f"--save {self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]}")
+            self._began = seconds
+        assert self._began is not None
+        due = round((seconds - self._began) * self._rate) + 1
+        fitted = _fitted(drawn, self._size)
+        # A slow camera's frames are repeated and a fast one's left out, so that time passes as it did.
+        while self._written < due:
+            self._writer.write(fitted)
+            self._written += 1
+
+    def close(self) -> None:
+        """Finish the file; raises OSError when it does not play. Nothing stays behind when nothing was written."""
+        if self._writer is not None:
+            self._writer.release()
+        if not self._written:
+            self._temporary.unlink(missing_ok=True)
+            return
+        if not self._is_image and not cv2.VideoCapture(str(self._temporary)).read()[0]:
+            raise OSError(f"{self._path}: the video could not be written whole; what there is, is {self._temporary}")
+        self._temporary.replace(self._path)
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`image` at `size`, width and height; with black borders where its shape is another."""
+    width, height = size
+    if image.shape[1] - width in (0, 1) and image.shape[0] - height in (0, 1):
+        return np.ascontiguousarray(image[:height, :width])
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+    return canvas

@@ -1,0 +1,108 @@
+"""The annotated stream in a browser on this machine: a page, the frames as motion JPEG, the faces as JSON."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fer_data.errors import UserError
+from live.pipeline import Analysis
+
+_BOUNDARY = "frame"
+_QUALITY = 80
+
+
+class WebView:
+    """Serves the newest frame on 127.0.0.1 until closed. Raises UserError when the port is taken."""
+
+    def __init__(self, port: int) -> None:
+        self._new = threading.Condition()
+        self._number, self._faces = 0, json.dumps({"status": "starting", "faces": []})
+        self._drawn: np.ndarray | None = None
+        self._closed = False
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        except OSError as error:
+            raise UserError(f"--web {port}: the port cannot be opened ({error.strerror}): choose another") from error
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
+
+    def show(self, drawn: np.ndarray, analysis: Analysis | None, status: str) -> None:
+        """Hand a frame, uint8 [h, w, 3] in BGR, to whoever watches."""
+        faces = [
+            {
+                "face": face.id,
+                "box": face.box,
+                "expression": face.expression,
+                "probabilities": [round(float(p), 4) for p in face.probabilities],
+            }
+            for face in (analysis.faces if analysis else ())
+        ]
+        with self._new:
+            self._number += 1
+            self._drawn, self._faces = drawn, json.dumps({"status": status, "faces": faces})
+            self._new.notify_all()
+
+    def close(self) -> None:
+        with self._new:
+            self._closed = True
+            self._new.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _next(self, after: int) -> tuple[int, np.ndarray | None]:
+        with self._new:
+            self._new.wait_for(lambda: self._number > after or self._closed, 5)
+            return self._number, None if self._closed else self._drawn
+
+    def _handler(view) -> type[BaseHTTPRequestHandler]:  # noqa: N805: `self` is the request's below.
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                # A page elsewhere that has its name point here must not read what the camera sees.
+                host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+                if host not in ("127.0.0.1", "localhost"):
+                    self.send_error(403, "only for 127.0.0.1")
+                elif self.path == "/":
+                    self._send("text/html; charset=utf-8", files("live").joinpath("page.html").read_bytes())
+                elif self.path == "/faces.json":
+                    self._send("application/json", view._faces.encode())
+                elif self.path == "/stream.mjpg":
+                    self._stream()
+                else:
+                    self.send_error(404)
+
+            def _send(self, kind: str, content: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                self.wfile.write(content)
+
+            def _stream(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                number = 0
+                try:
+                    while not view._closed:
+                        latest, drawn = view._next(number)
+                        if drawn is None or latest == number:
+                            continue
+                        number = latest
+                        jpeg = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+                        head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                        self.wfile.write(head.encode() + jpeg + b"\r\n")
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # The watcher has gone.
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        return Handler

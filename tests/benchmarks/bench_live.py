@@ -1,0 +1,128 @@
+"""`python -m live` against the original project's loop; five faces against one; start, memory, one face on one core.
+
+    python -m tests.benchmarks.bench_live
+
+A minute on 2 cores. Expect the original's loop to take 10 times as long as ours or more for a frame of 640×480 with
+one face, five faces to take less than twice as long as one, the first result in under a second after the start,
+less than 250 MB of memory, and less than a millisecond for a face on one core.
+
+The original's loop is OpenCV's Haar cascade at scale 1.1 with 5 neighbours on the whole frame, every frame, then
+Keras `predict` for each face, box and name on the frame. It takes its time whatever its weights are: they are random.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from live import ExpressionClassifier
+from live.detection import HaarDetector
+from live.overlay import draw
+from live.pipeline import Pipeline
+from tests.conftest import REPOSITORY
+from tests.live.scenes import walk, write_video
+
+FRAMES = 120
+_FIRST_RESULT = """
+import sys, time
+from live import ExpressionClassifier
+from live.detection import HaarDetector
+from live.overlay import draw
+from live.pipeline import Pipeline
+from live.sources import open_source
+source = open_source(sys.argv[1], print)
+pipeline = Pipeline(ExpressionClassifier(), HaarDetector())
+frame = source.read()
+analysis = pipeline.analyze(frame.image, frame.seconds)
+draw(analysis)
+assert analysis.faces
+print(time.time() - float(sys.argv[2]))
+while (frame := source.read()) is not None:
+    draw(pipeline.analyze(frame.image, frame.seconds))
+# Not getrusage: its peak begins with that of the process that started this one.
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024)
+"""
+
+
+def milliseconds(work: Callable[[np.ndarray, float], int], faces: int) -> np.ndarray:
+    """Time for each frame of a walk of `faces` faces; `work` says how many it has found."""
+    spent, found = [], []
+    for number, frame in enumerate(walk(FRAMES, faces)):
+        began = time.perf_counter()
+        found.append(work(frame, number / 30))
+        spent.append((time.perf_counter() - began) * 1e3)
+    print(f"  {np.mean(found):.1f} faces a frame")
+    return np.array(spent[5:])
+
+
+def ours(classifier: ExpressionClassifier) -> Callable[[np.ndarray, float], int]:
+    pipeline = Pipeline(classifier, HaarDetector())
+
+    def work(frame: np.ndarray, seconds: float) -> int:
+        analysis = pipeline.analyze(frame, seconds)
+        draw(analysis)
+        return len(analysis.faces)
+
+    return work
+
+
+def the_original() -> Callable[[np.ndarray, float], int]:
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    from fer_models.factory import create_model
+
+    model = create_model("cnn")
+    cascades = cv2.data.haarcascades  # type: ignore[attr-defined]
+    cascade = cv2.CascadeClassifier(cascades + "haarcascade_frontalface_default.xml")
+
+    def work(frame: np.ndarray, seconds: float) -> int:
+        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(30, 30))
+        for x, y, w, h in boxes:
+            cv2.rectangle(frame, (x, y), (x + w, y + h), (0, 255, 0), 2)
+            face = cv2.resize(grey[y : y + h, x : x + w], (48, 48))[None, :, :, None]
+            name = str(model.predict(face, verbose=0).argmax())
+            cv2.putText(frame, name, (x, y - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (36, 255, 12), 2)
+        return len(boxes)
+
+    return work
+
+
+def main() -> None:
+    classifier = ExpressionClassifier()
+    print("ours, one face:")
+    one = milliseconds(ours(classifier), 1)
+    print("ours, five faces:")
+    five = milliseconds(ours(classifier), 5)
+    print("the original's loop, one face:")
+    original = milliseconds(the_original(), 1)
+    for name, spent in (("ours, one face", one), ("ours, five faces", five), ("the original's loop", original)):
+        half, most = np.percentile(spent, [50, 95])
+        print(f"{name:22} {half:6.1f} ms at the median, {most:6.1f} ms at 95 %, {spent.mean():6.1f} ms on average")
+    print(f"the original's loop / ours, median: {np.median(original) / np.median(one):.1f}")
+    print(f"five faces / one, median: {np.median(five) / np.median(one):.2f}; average: {five.mean() / one.mean():.2f}")
+
+    for precision in ("float32", "int8"):
+        alone = ExpressionClassifier(precision=precision, threads=1)
+        face = np.zeros((1, 48, 48, 1), np.uint8)
+        spent = []
+        for _ in range(300):
+            began = time.perf_counter()
+            alone.predict(face)
+            spent.append((time.perf_counter() - began) * 1e3)
+        print(f"one face on one core, {precision}: {np.median(spent):.2f} ms")
+
+    with tempfile.TemporaryDirectory() as folder:
+        video = write_video(Path(folder) / "walk.mp4", walk(60))
+        command = [sys.executable, "-c", _FIRST_RESULT, video, str(time.time())]
+        out = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split()
+    print(f"from the start to the first result: {float(out[0]):.2f} s; memory at its peak: {float(out[1]):.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
