@@ -60,7 +60,7 @@ class WebView:
             self._new.wait_for(lambda: self._number > after or self._closed, 5)
             return self._number, None if self._closed else self._drawn
 
-    def _handler(view) -> type[BaseHTTPRequestHandler]:  # noqa: N805: `self` is the request's below.
+    def _handler(view) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 # A page elsewhere that has its name point here must not read what the camera sees.
