@@ -96,16 +96,17 @@ class Tracker:
     def detected(self, boxes: np.ndarray) -> None:
         """Take over what a detector found in the frame last followed: float [n, 4], in pixels of the whole frame."""
         seconds, looks = self._seconds, [self._look(box) for box in boxes]
-        free = set(range(len(boxes)))
+        free, missed = set(range(len(boxes))), {track.id for track in self.visible}
         for track, found in self._matches(boxes, looks):
             free.discard(found)
+            missed.discard(track.id)
             box, before = boxes[found].astype(np.float64), track.box
             # A detector's boxes shake by some pixels; flow does not.
             track.box = 0.5 * before + 0.5 * box if track.visible and _iou(before, box) > 0.6 else box
             track.look = looks[found]
             track.visible, track.misses, track.seen = True, 0, seconds
         for track in self.visible:
-            if track.seen != seconds or not any(_iou(track.box, box) > 0.1 for box in boxes):
+            if track.id in missed:
                 track.misses += 1
                 track.visible = track.misses < _MISSES
         for found in sorted(free):
