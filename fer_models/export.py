@@ -28,10 +28,9 @@ from fer_data.storage import redacted
 from fer_models.card import Card
 from fer_models.checkpoint import load_model
 from fer_models.checkpoint_files import add_files
-from fer_models.litert import LiteRTModel, with_classes
+from fer_models.litert import FLOAT32_FILE, INT8_FILE, LiteRTModel, with_classes
 
-FLOAT32, INT8, ONNX = "model.tflite", "model.int8.tflite", "model.onnx"
-FORMATS = {"litert": FLOAT32, "litert_int8": INT8, "onnx": ONNX}
+FORMATS = {"litert": FLOAT32_FILE, "litert_int8": INT8_FILE, "onnx": "model.onnx"}
 PROOF_FACES = 512
 CALIBRATION_FACES = 512
 TOLERANCE = 1e-4

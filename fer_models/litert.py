@@ -14,6 +14,8 @@ import numpy as np
 from fer_data.emotions import NUM_CLASSES, permutation_from
 from fer_data.errors import UserError
 
+FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
+"""What a checkpoint's LiteRT files are called."""
 LABELS = "labels.txt"
 _MAX_LABELS_BYTES = 4096
 _KEPT_SIZES = 8

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
-from fer_models.litert import LiteRTModel
+from fer_models.litert import FLOAT32_FILE, INT8_FILE, LiteRTModel
 
 RELEASED = Path(__file__).parent.parent / "fer_models" / "released"
 """The checkpoint that ships with the package."""
-FILES = {"float32": "model.tflite", "int8": "model.int8.tflite"}
+FILES = {"float32": FLOAT32_FILE, "int8": INT8_FILE}
 
 
 def open_model(checkpoint: str | Path | None = None, precision: str = "float32", threads: int = 2) -> LiteRTModel:

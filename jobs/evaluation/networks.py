@@ -121,13 +121,15 @@ def _onnx(uri: str, arithmetic: Arithmetic) -> Network:
     if len(taken) != 1 or list(taken[0].shape[1:]) != [48, 48, 1]:
         raise UserError(f"{redacted(uri)} takes input of shape {taken[0].shape[1:]}, not [48, 48, 1]")
     named = session.get_modelmeta().custom_metadata_map.get("classes")
-    return Network(
-        _in_our_order(
-            lambda pixels: session.run(None, {taken[0].name: pixels})[0].astype(np.float32),
-            named.split(",") if named else None,
-            arithmetic,
+    classes = named.split(",") if named else None
+    try:
+        return Network(
+            _in_our_order(
+                lambda pixels: session.run(None, {taken[0].name: pixels})[0].astype(np.float32), classes, arithmetic
+            )
         )
-    )
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{redacted(uri)} does not name the seven classes: {one_line(error)}") from None
 
 
 def _in_our_order(predict: Predict, classes: Sequence[str] | None, arithmetic: Arithmetic) -> Predict:

@@ -13,8 +13,8 @@ from fer_data.errors import UserError
 from fer_models import export as exporting
 from fer_models.checkpoint import load_model, load_training_state, save_checkpoint
 from fer_models.checkpoint_files import read_card, verify
-from fer_models.export import FORMATS, INT8, ExportDiffersError, export, spread
-from fer_models.litert import LABELS, LiteRTModel, classes_in, with_classes
+from fer_models.export import FORMATS, ExportDiffersError, export, spread
+from fer_models.litert import INT8_FILE, LABELS, LiteRTModel, classes_in, with_classes
 from jobs.evaluation.contenders import contenders_from
 from jobs.evaluation.networks import Arithmetic, load_network
 from jobs.export import main
@@ -51,7 +51,7 @@ def test_the_card_says_what_was_measured(exported, drawn_few):
     assert int8["lost"] == pytest.approx(int8["float32_accuracy"] - int8["accuracy"])
 
 
-@pytest.mark.parametrize(("file", "tolerance"), [("model.tflite", 1e-5), ("model.onnx", 1e-5), (INT8, 0.05)])
+@pytest.mark.parametrize(("file", "tolerance"), [("model.tflite", 1e-5), ("model.onnx", 1e-5), (INT8_FILE, 0.05)])
 @pytest.mark.parametrize("classes", [None, "folder"])
 def test_an_exported_file_scores_as_the_checkpoint_by_the_order_it_names(exported, file, tolerance, classes):
     (contender,) = contenders_from([f"{exported}/{file}"])
@@ -99,7 +99,7 @@ def test_the_job_exports_and_says_what_it_measured(tmp_path, drawn_few, capsys):
     assert "was trained on other data" in out
     assert "as Keras on 33 validation faces" in out
     assert "model.int8.tflite  accuracy 0." in out
-    assert set(json.loads((tmp_path / "a" / "card.json").read_text())["exports"]) == {"model.tflite", INT8}
+    assert set(json.loads((tmp_path / "a" / "card.json").read_text())["exports"]) == {"model.tflite", INT8_FILE}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,17 @@ def test_names_of_classes_travel_in_a_litert_file(exported):
     assert turned == with_classes(bare, FOLDER_ORDER)
     assert LiteRTModel(turned, "turned").classes == FOLDER_ORDER
     np.testing.assert_array_equal(LiteRTModel(turned, "turned")(FACES), LiteRTModel(bare, "bare")(FACES))
+
+
+def test_an_onnx_file_that_names_other_classes_is_refused(exported, tmp_path):
+    import onnx
+
+    model = onnx.load(Path(exported) / "model.onnx")
+    onnx.helper.set_model_props(model, {"classes": "cat,dog"})
+    onnx.save(model, tmp_path / "animals.onnx")
+    (contender,) = contenders_from([str(tmp_path / "animals.onnx")])
+    with pytest.raises(UserError, match="does not name the seven classes"):
+        load_network(contender, Arithmetic(1, "float32"))
 
 
 @pytest.mark.parametrize("names", [("angry",), (*CLASSES, "angry"), tuple("abcdefg")])
