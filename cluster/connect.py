@@ -3,13 +3,18 @@
 import logging
 import os
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+from ray.autoscaler.sdk import request_resources
 
 from cluster.loopback import ray_on_loopback
 from fer_data.errors import UserError
+
+Placement = TypeVar("Placement")
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,11 @@ class WorkerResources:
 
     cpus: int
     gpus: int
+
+    @property
+    def bundle(self) -> dict[str, int]:
+        """The same by Ray's names."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
 def connect() -> None:
@@ -45,6 +55,39 @@ def _knock(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def wait_for_room(
+    place: Callable[[list[dict]], Placement],
+    *,
+    minutes: float,
+    wanted: list[dict[str, int]],
+    say: Callable[[str], None],
+) -> Placement:
+    """What `place` makes of `ray.nodes()`, once it raises UserError no longer.
+
+    While it does, an autoscaler is asked for room for `wanted` (what each process reserves, by Ray's names). After
+    `minutes` the last UserError is raised.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    asked = False
+    try:
+        while True:
+            try:
+                return place(ray.nodes())
+            except UserError as error:
+                if time.monotonic() >= deadline:
+                    if not asked:
+                        raise
+                    raise UserError(f"{error} (waited {minutes:g} minutes)") from None
+                if not asked:
+                    say(f"waiting up to {minutes:g} minutes: {error}")
+                    request_resources(bundles=wanted)
+                    asked = True
+            time.sleep(1)
+    finally:
+        if asked:
+            request_resources(bundles=[])  # From here on the run's own reservations say what is needed.
 
 
 def worker_resources(

@@ -38,6 +38,21 @@ def ray_on_loopback() -> None:
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
 
 
+def main() -> None:
+    """Ray's own command line (`python -m cluster.loopback start …`), for nodes that share this machine.
+
+    Ray refuses to join a second node to a head that is on the loopback address,
+    which only its command line checks.
+    """
+    ray_on_loopback()
+    from ray._private import ray_constants, services
+    from ray.scripts.scripts import main as ray_command_line
+
+    ray_constants.ENABLE_RAY_CLUSTER = True  # In this process alone: those that it starts read the variable.
+    services.get_node_ip_address = lambda *_: "127.0.0.1"
+    ray_command_line()
+
+
 def close_to_network(port: int) -> None:
     """Drop what reaches this process's listening TCP `port` from beyond the loopback interface.
 
@@ -68,3 +83,7 @@ def _listens_on(candidate: socket.socket, port: int) -> bool:
     if candidate.family not in (socket.AF_INET, socket.AF_INET6) or candidate.type != socket.SOCK_STREAM:
         return False
     return bool(candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) and candidate.getsockname()[1] == port
+
+
+if __name__ == "__main__":
+    main()

@@ -82,7 +82,7 @@ def _score(
     from jobs.evaluation.scoring import score, share_of
 
     connect()
-    share = share_of(options)
+    share = share_of(options, lambda message: console.print(message, highlight=False, soft_wrap=True))
     task = ScoringTask(
         contenders,
         Arithmetic(share.cpus, options.precision, options.classes),

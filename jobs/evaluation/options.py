@@ -50,6 +50,8 @@ class EvaluateOptions:
     """Threads of each worker; by default an equal share of the machine's."""
     gpus_per_worker: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Share of a GPU for each worker, such as 0.25; by default an equal share, at most 1."""
+    wait: float = 0.0
+    """Minutes to wait for the cluster to have room for the workers, as one that starts its machines on demand needs."""
     classes: Literal["folder", "csv"] | None = None
     """Class order of files that do not name it themselves: folder, alphabetical; csv, that of the FER-2013 CSV."""
 
@@ -67,6 +69,8 @@ class EvaluateOptions:
             raise UserError("--split must name one or more splits, each once")
         if self.workers < 1 or self.batch_size < 1 or (self.cpus_per_worker or 1) < 1:
             raise UserError("--workers, --batch-size and --cpus-per-worker must be 1 or more")
+        if self.wait < 0:
+            raise UserError(f"--wait must be 0 or more (it is {self.wait})")
         if self.gpus_per_worker is not None and not _shareable(self.gpus_per_worker):
             raise UserError(f"--gpus-per-worker {self.gpus_per_worker}: give a share of a GPU, or a whole number")
 

@@ -3,14 +3,14 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
-from cluster.connect import worker_resources
+from cluster.connect import wait_for_room, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from jobs.evaluation.options import EvaluateOptions
@@ -43,9 +43,15 @@ class Scored:
     about: About
 
 
-def share_of(options: EvaluateOptions) -> Share:
+def share_of(options: EvaluateOptions, say: Callable[[str], None]) -> Share:
     """What each of the options' workers gets of the cluster. Raises UserError when it has too little."""
-    nodes = ray.nodes()
+    each = {"CPU": options.cpus_per_worker or 1} | ({"GPU": 1} if options.device == "gpu" else {})
+    return wait_for_room(
+        lambda nodes: _share_of(options, nodes), minutes=options.wait, wanted=[each] * options.workers, say=say
+    )
+
+
+def _share_of(options: EvaluateOptions, nodes: list[dict]) -> Share:
     gpus = sum(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
     if options.device == "gpu" and not gpus:
         raise UserError("--device gpu: the cluster has no GPU")

@@ -122,6 +122,11 @@ class DistillationConfig:
     """Above 1, what the teachers hold less probable counts for more."""
 
     def __post_init__(self) -> None:
+        _check(
+            bool(self.teacher) or (self.distillation, self.temperature) == (0.7, 2.0),
+            "--distillation and --temperature need --teacher",
+            self.distillation,
+        )
         _check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
         _check(self.temperature > 0, "--temperature must be above 0", self.temperature)
 
@@ -229,12 +234,15 @@ class TrainConfig:
 class RunOptions:
     """Where and under what name a run happens; nothing here changes what it computes."""
 
-    workers: int = 1
-    """Training processes; on GPUs, one GPU each."""
+    workers: Annotated[int | str, tyro.conf.arg(metavar="INT|MIN:MAX")] = 1
+    """Training processes; on GPUs, one GPU each. MIN:MAX begins with as many as there is room for, and grows and
+    shrinks with the cluster; each change goes back to the last finished epoch."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: GPUs when the cluster has enough of them for every worker."""
     cpus_per_worker: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Threads of each worker; by default an equal share of the machine's."""
+    wait: float = 0.0
+    """Minutes to wait for the cluster to have room for the workers, as one that starts its machines on demand needs."""
     storage: str = "~/fer_runs"
     """Folder of all runs: a path that every machine sees, or an s3:// or gs:// URI."""
     name: str | None = None
@@ -244,12 +252,17 @@ class RunOptions:
     keep: int = 3
     """How many checkpoints to keep: the best, and the last ones to resume from."""
     max_failures: int = 3
-    """How many times to restart from the last checkpoint when a worker dies."""
+    """How many times in a row to restart from the last checkpoint when a worker dies before it finishes an epoch."""
+    stall_timeout: float = 600.0
+    """Seconds without a step after which a worker is taken to be stuck and the run restarts from its last epoch."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run's folder."""
 
     def __post_init__(self) -> None:
-        _check(self.workers >= 1, "--workers must be 1 or more", self.workers)
+        least, most = self.worker_range
+        _check(1 <= least <= most, "--workers must be 1 or more, or MIN:MAX such as 1:4", self.workers)
+        _check(self.wait >= 0, "--wait must be 0 or more", self.wait)
+        _check(self.stall_timeout > 0, "--stall-timeout must be above 0", self.stall_timeout)
         _check(
             self.cpus_per_worker is None or self.cpus_per_worker >= 1,
             "--cpus-per-worker must be 1 or more",
@@ -259,6 +272,15 @@ class RunOptions:
         _check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
         if self.name is not None:
             check_name(self.name)
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The least and the most workers; equal where the number is fixed, (0, 0) where `workers` is neither form."""
+        least, colon, most = str(self.workers).partition(":")
+        numbers = [least, most if colon else least]
+        if not all(number.isascii() and number.isdigit() for number in numbers):
+            return 0, 0
+        return int(numbers[0]), int(numbers[1])
 
 
 def check_name(name: str) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.tensorflow import TensorflowTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from cluster.connect import WorkerResources, connect, worker_resources
+from cluster.connect import WorkerResources, connect, wait_for_room, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.splits import share, split
@@ -22,6 +23,9 @@ from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_epoch, why_finished
 from jobs.training.task import Task, train_loop_per_worker
+
+_RESIZE_SECONDS = 30.0
+"""How often Ray looks whether a run with --workers MIN:MAX could have another number of workers."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,18 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
     if options.tensorboard and is_remote(folder.uri):
         raise UserError("--tensorboard writes local files: give a local --storage")
-    check_shares(config, options.workers)
+    least, most = options.worker_range
+    check_shares(config, most)
     check_teachers(config, fingerprint)
 
     connect()
-    resources = worker_resources(
-        ray.nodes(), workers=options.workers, device=options.device, cpus_per_worker=options.cpus_per_worker
+    # Workers that come later must find on their machines what the first ones took.
+    threads = options.cpus_per_worker or (1 if most > least else None)
+    resources = wait_for_room(
+        lambda nodes: worker_resources(nodes, workers=least, device=options.device, cpus_per_worker=threads),
+        minutes=options.wait,
+        wanted=[WorkerResources(threads or 1, int(options.device == "gpu")).bundle] * least,
+        say=lambda message: console.print(message, highlight=False, soft_wrap=True),
     )
     folder.start(config, fingerprint, overwrite=options.overwrite)
     console.print(
@@ -74,10 +84,22 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
         console.print(f"nothing to do: {reason}")
         folder.publish(config, latest.metrics, options.keep)
     else:
-        board = ProgressBoard.remote()  # type: ignore[attr-defined]
-        task = Task(config, folder.uri, dataset, resources.cpus, options.keep, options.tensorboard, board)
+        board = ProgressBoard.options(  # type: ignore[attr-defined]
+            # With the driver, so that no machine that goes away takes it along.
+            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        ).remote()
+        task = Task(
+            config,
+            folder.uri,
+            dataset,
+            threads=resources.cpus,
+            keep=options.keep,
+            tensorboard=options.tensorboard,
+            stall_timeout=options.stall_timeout,
+            progress=board,
+        )
         with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):
-            run_workers(task, resources, workers=options.workers, max_failures=options.max_failures)
+            run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)
     return _result(config, folder, dataset, console)
 
 
@@ -124,15 +146,37 @@ def check_shares(config: TrainConfig, workers: int) -> None:
         raise UserError(f"--batch-size {config.batch_size} cannot be shared by {workers} workers")
 
 
-def run_workers(task: Task, resources: WorkerResources, *, workers: int, max_failures: int) -> None:
-    """Train `task` to its end on `workers` workers. Raises UserError and `ray.train.TrainingFailedError` as `train`."""
+def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
+    """Train `task` to its end on as many workers as there is room for, from the least to the most of `workers`.
+
+    Workers may die any number of times, but `max_failures` times at most before another epoch is finished. Raises
+    UserError and `ray.train.TrainingFailedError` as `train`.
+    """
+    while True:
+        finished = ray.get(task.progress.finished.remote())
+        try:
+            _fit(task, resources, workers=workers, max_failures=max_failures)
+        except ray.train.TrainingFailedError:
+            mistake, now = ray.get([task.progress.mistake.remote(), task.progress.finished.remote()])
+            if not mistake and now > finished:
+                continue  # Ray counts all failures of a run; on machines that come and go those do not matter.
+            if not mistake:
+                raise
+        if mistake := ray.get(task.progress.mistake.remote()):
+            raise UserError(mistake)
+        return
+
+
+def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
+    least, most = workers
     trainer = TensorflowTrainer(
         train_loop_per_worker,
         train_loop_config={"task": task},
-        scaling_config=ScalingConfig(
-            num_workers=workers,
+        scaling_config=ScalingConfig(  # type: ignore[call-arg]
+            num_workers=workers if most > least else least,  # type: ignore[arg-type]
             use_gpu=bool(resources.gpus),
-            resources_per_worker={"CPU": resources.cpus} | ({"GPU": 1} if resources.gpus else {}),
+            resources_per_worker=resources.bundle,
+            elastic_resize_monitor_interval_s=_RESIZE_SECONDS,
         ),
         run_config=RunConfig(  # type: ignore[call-arg]
             name="ray_train",
@@ -141,13 +185,7 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: int, max_fai
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )
-    try:
-        trainer.fit()
-    except ray.train.TrainingFailedError:
-        if not ray.get(task.progress.mistake.remote()):
-            raise
-    if mistake := ray.get(task.progress.mistake.remote()):
-        raise UserError(mistake)
+    trainer.fit()
 
 
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:

@@ -22,6 +22,7 @@ class ProgressBoard:
         self._lines: list[str | dict[str, Any]] = []
         self._now: dict[str, Any] | None = None
         self._mistake: str | None = None
+        self._finished = 0
 
     def say(self, message: str) -> None:
         self._lines.append(message)
@@ -53,6 +54,11 @@ class ProgressBoard:
     def finish_epoch(self, row: dict[str, Any]) -> None:
         self._lines.append(row)
         self._now = None
+        self._finished = row["epoch"]
+
+    def finished(self) -> int:
+        """The last epoch that was finished while this board was up; 0 for none."""
+        return self._finished
 
     def take(self, seen: int) -> tuple[list[str | dict[str, Any]], dict[str, Any] | None]:
         """The lines after the first `seen`, and where the current epoch stands."""

@@ -9,7 +9,7 @@ from jobs.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Task:
-    """One run, as a rank sees it; `progress` is the handle of a `ProgressBoard`."""
+    """One run, as a rank sees it; `progress` is the handle of a `ProgressBoard`, `stall_timeout` in seconds."""
 
     config: TrainConfig
     run_uri: str
@@ -17,6 +17,7 @@ class Task:
     threads: int
     keep: int
     tensorboard: bool
+    stall_timeout: float
     progress: Any
 
 

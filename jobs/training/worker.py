@@ -25,6 +25,7 @@ from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import learning_rate, plateau_reductions, why_finished
 from jobs.training.step import TrainingStep, create_optimizer
 from jobs.training.task import Task
+from jobs.training.watchdog import Watchdog
 
 VALIDATION_BATCH = 256
 METRIC_ROWS = 65_536
@@ -63,6 +64,7 @@ class _Worker:
         config, rank, world_size = task.config, collectives.rank, collectives.world_size
         self.task, self.config, self.collectives = task, config, collectives
         self.folder = RunFolder(task.run_uri)
+        self.watchdog = Watchdog(task.stall_timeout, lambda why: self._say(f"rank {rank}: {why}"))
         whole = split(task.dataset, "training", config.protocol)
         self.training = share(task.dataset, whole, config.train_fraction)
         self.validation = split(task.dataset, "validation", config.protocol)
@@ -111,20 +113,21 @@ class _Worker:
             epoch = len(self.history) + 1
             if not self._may_begin(epoch):
                 return
-            row = self._train_epoch(epoch)
-            self.step.synchronise_statistics()
-            self._check_ranks_agree(epoch)
-            for variable, value in zip(self._serving_weights, self.step.serving_weights(), strict=True):
-                variable.assign(value)
-            row |= {f"validation_{name}": value for name, value in self._validate().items()}
-            self.history.append(row)
-            mistake = self._save(epoch) if self.collectives.rank == 0 else None
-            # All ranks leave together; an exception would be taken for a crash, and tried again in vain.
-            if self.collectives.gather_ints([mistake is not None]).any():
-                if mistake:
-                    ray.get(self.task.progress.fail.remote(mistake))
-                return
-            ray.train.report(row)
+            with self.watchdog:
+                row = self._train_epoch(epoch)
+                self.step.synchronise_statistics()
+                self._check_ranks_agree(epoch)
+                for variable, value in zip(self._serving_weights, self.step.serving_weights(), strict=True):
+                    variable.assign(value)
+                row |= {f"validation_{name}": value for name, value in self._validate().items()}
+                self.history.append(row)
+                mistake = self._save(epoch) if self.collectives.rank == 0 else None
+                # All ranks leave together; an exception would be taken for a crash, and tried again in vain.
+                if self.collectives.gather_ints([mistake is not None]).any():
+                    if mistake:
+                        ray.get(self.task.progress.fail.remote(mistake))
+                    return
+                ray.train.report(row)
 
     def _may_begin(self, epoch: int) -> bool:
         """Whether the run is to go on; waits, where a sweep has not decided yet."""
@@ -160,6 +163,7 @@ class _Worker:
                 rows=batch.rows,
             )
             loss, probabilities = self.step(batch.pixels, batch.labels, draws, rate, done)
+            self.watchdog.beat()
             losses.append(loss)
             kept.append((batch.labels, probabilities))
             kept_rows += len(batch.labels)
@@ -205,6 +209,7 @@ class _Worker:
             padded = np.pad(pixels, ((0, VALIDATION_BATCH - len(pixels)), (0, 0), (0, 0), (0, 0)))
             labels.append(truth)
             probabilities.append(self._predict(padded).numpy()[: len(pixels)])
+            self.watchdog.beat()
         return self._summarise(
             np.concatenate(labels or [np.empty(0, np.int64)]),
             np.concatenate(probabilities or [np.empty((0, 7), np.float32)]),

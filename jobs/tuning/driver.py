@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
-from cluster.connect import connect, room, worker_resources
+from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
 from fer_data.errors import UserError
 from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
@@ -67,12 +67,18 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
 
     connect()
-    resources = worker_resources(
-        ray.nodes(),
-        workers=options.where.workers_per_trial,
-        device=options.where.device,
-        cpus_per_worker=options.where.cpus_per_worker,
-        option="--workers-per-trial",
+    where = options.where
+    resources = wait_for_room(
+        lambda nodes: worker_resources(
+            nodes,
+            workers=where.workers_per_trial,
+            device=where.device,
+            cpus_per_worker=where.cpus_per_worker,
+            option="--workers-per-trial",
+        ),
+        minutes=where.wait,
+        wanted=[WorkerResources(where.cpus_per_worker, int(where.device == "gpu")).bundle] * where.workers_per_trial,
+        say=lambda message: console.print(message, highlight=False, soft_wrap=True),
     )
     at_a_time = room(ray.nodes(), resources) // options.where.workers_per_trial
     population = options.scheduler.scheduler == "pbt"
@@ -104,6 +110,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
             workers=options.where.workers_per_trial,
             resources=resources,
             max_failures=options.where.max_failures,
+            stall_timeout=options.where.stall_timeout,
             keep=base.epochs + 1 if population else 2,
         )
         _tune(options, setup, space, past, due, at_a_time, folder, console)

@@ -67,6 +67,8 @@ class WhereOptions:
     """auto: GPUs when the cluster has enough of them for one trial."""
     cpus_per_worker: int = 1
     """Threads of each worker. As many trials run at a time as the cluster has room for."""
+    wait: float = 0.0
+    """Minutes to wait for the cluster to have room for a trial, as one that starts its machines on demand needs."""
     storage: str = "~/fer_runs"
     """Folder of all runs and sweeps: a path that every machine sees, or an s3:// or gs:// URI."""
     name: str | None = None
@@ -74,12 +76,16 @@ class WhereOptions:
     overwrite: bool = False
     """Discard a sweep of this name and begin again."""
     max_failures: int = 3
-    """How many times a trial is restarted from its last epoch when a worker dies."""
+    """How many times in a row a trial restarts from its last epoch when a worker dies before it finishes another."""
+    stall_timeout: float = 600.0
+    """Seconds without a step after which a worker is taken to be stuck and its trial restarts from its last epoch."""
 
     def __post_init__(self) -> None:
         for name in ("workers_per_trial", "cpus_per_worker"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be 1 or more (it is {getattr(self, name)})")
+        if self.wait < 0:
+            raise ValueError(f"--wait must be 0 or more (it is {self.wait})")
         if self.max_failures < 0:
             raise ValueError(f"--max-failures must be 0 or more (it is {self.max_failures})")
         if self.name is not None:

@@ -37,6 +37,7 @@ class TrialSetup:
     workers: int
     resources: WorkerResources
     max_failures: int
+    stall_timeout: float
     keep: int
 
 
@@ -125,11 +126,20 @@ class TrialRun(tune.Trainable):
         setup = self._setup
         self._board = ProgressBoard.remote(gated=True)  # type: ignore[attr-defined]
         self._seen = 0
-        task = Task(self._config, self._run.uri, setup.dataset, setup.resources.cpus, setup.keep, False, self._board)
+        task = Task(
+            self._config,
+            self._run.uri,
+            setup.dataset,
+            threads=setup.resources.cpus,
+            keep=setup.keep,
+            tensorboard=False,
+            stall_timeout=setup.stall_timeout,
+            progress=self._board,
+        )
 
         def fit() -> None:
             try:
-                run_workers(task, setup.resources, workers=setup.workers, max_failures=setup.max_failures)
+                run_workers(task, setup.resources, workers=(setup.workers,) * 2, max_failures=setup.max_failures)
             except BaseException as error:
                 self._failures.append(error)
 

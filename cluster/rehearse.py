@@ -1,0 +1,271 @@
+"""A cluster of several Ray nodes on this one machine, to try jobs on as on a real one: submit, add nodes, kill them.
+
+    python -m cluster.rehearse up --nodes 2 --cpus 1
+    eval "$(python -m cluster.rehearse env)"
+    ray job submit --working-dir . -- python jobs/train_cnn.py --workers 2 --storage /tmp/runs
+    python -m cluster.rehearse add three
+    python -m cluster.rehearse kill one
+    python -m cluster.rehearse status
+    python -m cluster.rehearse down
+
+The head, which runs the jobs' drivers, has no CPUs for anything else; each node has its own raylet. All listen on
+127.0.0.1, and take a token of everybody, which `env` tells the shell where to find. `kill` is kill -9 of the node's
+processes, as when a machine goes down.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from fer_data.errors import UserError
+
+HEAD = "head"
+_STATE = "cluster.json"
+_PATIENCE_SECONDS = 90
+
+
+@dataclass
+class Rehearsal:
+    """A running cluster: the head's ports, and the process group of each node by name."""
+
+    folder: str
+    port: int
+    dashboard_port: int
+    nodes: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def up(cls, folder: Path, *, nodes: int, cpus: int) -> "Rehearsal":
+        """Start a head and `nodes` nodes of `cpus` CPUs each, called 1, 2 …; returns when jobs can be submitted.
+
+        Raises UserError when there is one in `folder` already.
+        """
+        if (folder / _STATE).exists():
+            raise UserError(f"{folder} has a cluster: end it with `python -m cluster.rehearse down`")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        token = os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(token, "w") as file:
+            file.write(secrets.token_hex(32))
+        port, dashboard = free_ports(2)
+        cluster = cls(str(folder), port, dashboard)
+        try:
+            cluster._start(
+                HEAD,
+                *("--head", "--port", port, "--num-cpus", 0, "--include-dashboard", "true"),
+                *("--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard),
+                *("--ray-client-server-port", free_ports(1)[0]),
+            )
+            for name in range(1, nodes + 1):
+                cluster.add(str(name), cpus=cpus)
+            cluster._wait_for_agent()
+        except BaseException:
+            cluster.down()
+            raise
+        return cluster
+
+    @classmethod
+    def open(cls, folder: Path) -> "Rehearsal":
+        """The cluster in `folder`. Raises UserError when there is none."""
+        try:
+            return cls(**json.loads((folder / _STATE).read_text()))
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no cluster: start one with `python -m cluster.rehearse up`") from None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client's environment says to reach the cluster, token included by its file's name."""
+        return {
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard_port}",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(Path(self.folder) / "token"),
+        }
+
+    def add(self, name: str, *, cpus: int = 1) -> None:
+        """Start a node called `name`. Raises UserError when that is taken or is no plain name."""
+        if not name.isidentifier() and not name.isalnum():
+            raise UserError(f"a node's name may hold letters, digits and '_', not {name!r}")
+        if name in self.nodes:
+            raise UserError(f"there is a node called {name} already: the nodes are {', '.join(self.nodes)}")
+        alive = self._alive()
+        self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._alive() <= alive:
+            self._check(name, deadline)
+
+    def kill(self, name: str) -> None:
+        """End the node called `name` at once, as when its machine goes down. Raises UserError when there is none."""
+        if name not in self.nodes:
+            raise UserError(f"there is no node called {name}: the nodes are {', '.join(self.nodes)}")
+        _kill_session(self.nodes.pop(name))
+        self._save()
+
+    def down(self) -> None:
+        """End every node."""
+        for session in reversed(self.nodes.values()):
+            _kill_session(session)
+        for name in (_STATE, "token"):
+            (Path(self.folder) / name).unlink(missing_ok=True)
+
+    def is_running(self, name: str) -> bool:
+        """Whether the node's processes are there."""
+        return any(_session_of(pid) == self.nodes[name] for pid in _pids())
+
+    def _start(self, name: str, *arguments: object) -> None:
+        agent, grpc, runtime, metrics = free_ports(4)
+        command = [
+            *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
+            *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
+            *("--runtime-env-agent-port", runtime, "--metrics-export-port", metrics),
+            *("--disable-usage-stats", "--resources", json.dumps({f"node_{name}": 1})),
+            *arguments,
+        ]
+        environment = os.environ | self.environment
+        environment.pop("RAY_ADDRESS", None)
+        # Jobs run with the `python` of the environment that Ray was started in.
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+        with (Path(self.folder) / f"{name}.log").open("w") as log:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.nodes[name] = process.pid
+        self._save()
+        if name == HEAD:
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            while self._alive() < 1:
+                self._check(name, deadline)
+
+    def _check(self, name: str, deadline: float) -> None:
+        time.sleep(0.25)
+        if not self.is_running(name) or time.monotonic() > deadline:
+            raise UserError(f"node {name} did not start: see {self.folder}/{name}.log")
+
+    def _alive(self) -> int:
+        """How many nodes the head knows to be alive; 0 while it does not answer."""
+        answer = self._get("/nodes?view=summary")
+        summary = answer.get("data", {}).get("summary", []) if answer else []
+        return sum(node.get("raylet", {}).get("state") == "ALIVE" for node in summary)
+
+    def _wait_for_agent(self) -> None:
+        """Until jobs can be submitted, which is some seconds after the head has started."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._get("/api/jobs/") is None:
+            self._check(HEAD, deadline)
+
+    def _get(self, path: str) -> dict | None:
+        token = (Path(self.folder) / "token").read_text()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.dashboard_port}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                answer = json.loads(response.read())
+                return answer if isinstance(answer, dict) else {"answer": answer}
+        except (OSError, ValueError):
+            return None
+
+    def _save(self) -> None:
+        temporary = Path(self.folder) / f".unfinished-{_STATE}"
+        temporary.write_text(json.dumps(asdict(self), indent=1))
+        temporary.replace(Path(self.folder) / _STATE)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for probe in sockets:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in sockets]
+    for probe in sockets:
+        probe.close()
+    return ports
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _session_of(pid: int) -> int | None:
+    """The session that a living process belongs to; Ray's own processes stay in that of their `ray start`."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else int(fields[3])
+    except OSError:
+        return None
+
+
+def _kill_session(session: int) -> None:
+    """kill -9 of every process of a session, and of those that they have started meanwhile."""
+    while pids := [pid for pid in _pids() if _session_of(pid) == session]:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help lists the options")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """One command of the rehearsal."""
+    parser = _Parser("python -m cluster.rehearse", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "fer_jobs" / "rehearsal"
+    parser.add_argument("--folder", type=Path, default=default, help=f"where the cluster's state is ({default})")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start a cluster")
+    up.add_argument("--nodes", type=int, default=2)
+    up.add_argument("--cpus", type=int, default=1, help="CPUs of each node")
+    for name in ("add", "kill"):
+        command = commands.add_parser(name, help=f"{name} a node")
+        command.add_argument("name")
+        if name == "add":
+            command.add_argument("--cpus", type=int, default=1)
+    for name in ("env", "status", "down"):
+        commands.add_parser(name)
+    options = parser.parse_args(argv)
+    if options.command == "up":
+        if options.nodes < 0 or options.cpus < 1:
+            raise UserError("--nodes must be 0 or more and --cpus 1 or more")
+        cluster = Rehearsal.up(options.folder, nodes=options.nodes, cpus=options.cpus)
+        print(f'head and {options.nodes} nodes are up: eval "$(python -m cluster.rehearse env)" and submit jobs')
+        return
+    cluster = Rehearsal.open(options.folder)
+    if options.command == "add":
+        cluster.add(options.name, cpus=options.cpus)
+    elif options.command == "kill":
+        cluster.kill(options.name)
+    elif options.command == "down":
+        cluster.down()
+    elif options.command == "env":
+        for name, value in cluster.environment.items():
+            print(f"export {name}={value}")
+    else:
+        for name in cluster.nodes:
+            print(f"{name:12}{'running' if cluster.is_running(name) else 'gone'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)
