@@ -4,16 +4,19 @@
     eval "$(python -m cluster.rehearse env)"
     ray job submit --working-dir . -- python jobs/train_cnn.py --workers 2 --storage /tmp/runs
     python -m cluster.rehearse add three
-    python -m cluster.rehearse kill one
+    python -m cluster.rehearse kill 1
+    python -m cluster.rehearse kill head
+    python -m cluster.rehearse restart
     python -m cluster.rehearse status
     python -m cluster.rehearse down
 
 The head, which runs the jobs' drivers, has no CPUs for anything else; each node has its own raylet. All listen on
 127.0.0.1, and take a token of everybody, which `env` tells the shell where to find. `kill` is kill -9 of the node's
-processes, as when a machine goes down.
+processes, as when a machine goes down; without its head a cluster is gone, and `restart` starts all of its nodes again.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -38,12 +41,13 @@ _PATIENCE_SECONDS = 90
 
 @dataclass
 class Rehearsal:
-    """A running cluster: the head's ports, and the process group of each node by name."""
+    """A running cluster: the head's ports, and for each node by name the session of its processes and its CPUs."""
 
     folder: str
     port: int
     dashboard_port: int
     nodes: dict[str, int] = field(default_factory=dict)
+    cpus: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def up(cls, folder: Path, *, nodes: int, cpus: int) -> "Rehearsal":
@@ -60,15 +64,7 @@ class Rehearsal:
         port, dashboard = free_ports(2)
         cluster = cls(str(folder), port, dashboard)
         try:
-            cluster._start(
-                HEAD,
-                *("--head", "--port", port, "--num-cpus", 0, "--include-dashboard", "true"),
-                *("--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard),
-                *("--ray-client-server-port", free_ports(1)[0]),
-            )
-            for name in range(1, nodes + 1):
-                cluster.add(str(name), cpus=cpus)
-            cluster._wait_for_agent()
+            cluster._start_all({str(name): cpus for name in range(1, nodes + 1)})
         except BaseException:
             cluster.down()
             raise
@@ -91,12 +87,21 @@ class Rehearsal:
             "RAY_AUTH_TOKEN_PATH": str(Path(self.folder) / "token"),
         }
 
+    def restart(self) -> None:
+        """End what is left of the cluster and start its head and nodes again, under their names and ports."""
+        cpus = dict(self.cpus)
+        for session in self.nodes.values():
+            _kill_session(session)
+        self.nodes.clear()
+        self._start_all(cpus)
+
     def add(self, name: str, *, cpus: int = 1) -> None:
         """Start a node called `name`. Raises UserError when that is taken or is no plain name."""
         if not name.isidentifier() and not name.isalnum():
             raise UserError(f"a node's name may hold letters, digits and '_', not {name!r}")
         if name in self.nodes:
             raise UserError(f"there is a node called {name} already: the nodes are {', '.join(self.nodes)}")
+        self.cpus[name] = cpus
         alive = self._alive()
         self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -108,6 +113,8 @@ class Rehearsal:
         if name not in self.nodes:
             raise UserError(f"there is no node called {name}: the nodes are {', '.join(self.nodes)}")
         _kill_session(self.nodes.pop(name))
+        if HEAD in self.nodes:  # Else the whole cluster is down, and `restart` starts all of it.
+            self.cpus.pop(name, None)
         self._save()
 
     def down(self) -> None:
@@ -117,9 +124,24 @@ class Rehearsal:
         for name in (_STATE, "token"):
             (Path(self.folder) / name).unlink(missing_ok=True)
 
+    def processes(self, name: str) -> dict[int, str]:
+        """Process ids and command lines of the node's living processes."""
+        return _members(self.nodes[name]) if name in self.nodes else {}
+
     def is_running(self, name: str) -> bool:
-        """Whether the node's processes are there."""
-        return any(_session_of(pid) == self.nodes[name] for pid in _pids())
+        """Whether any of the node's processes is there."""
+        return bool(self.processes(name))
+
+    def _start_all(self, cpus: dict[str, int]) -> None:
+        self._start(
+            HEAD,
+            *("--head", "--port", self.port, "--num-cpus", 0, "--include-dashboard", "true"),
+            *("--dashboard-host", "127.0.0.1", "--dashboard-port", self.dashboard_port),
+            *("--ray-client-server-port", free_ports(1)[0]),
+        )
+        for name, count in cpus.items():
+            self.add(name, cpus=count)
+        self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:
         agent, grpc, runtime, metrics = free_ports(4)
@@ -196,27 +218,41 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _pids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+def _members(session: int) -> dict[int, str]:
+    """Process ids and command lines of a session's living processes and of all that descend from them.
 
-
-def _session_of(pid: int) -> int | None:
-    """The session that a living process belongs to; Ray's own processes stay in that of their `ray start`."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] == "Z" else int(fields[3])
-    except OSError:
-        return None
+    Ray's own processes stay in the session of their `ray start`; the driver of a job begins one of its own.
+    """
+    sessions: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    commands: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                state, parent, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if state != "Z":
+                    pid = int(entry.name)
+                    sessions[pid] = int(its_session)
+                    children.setdefault(int(parent), []).append(pid)
+                    commands[pid] = (entry / "cmdline").read_text().replace("\0", " ").strip()
+        except OSError:
+            continue  # It has ended since.
+    found: dict[int, str] = {}
+    frontier = [pid for pid, its_session in sessions.items() if its_session == session]
+    while frontier:
+        pid = frontier.pop()
+        if pid not in found:
+            found[pid] = commands.get(pid, "")
+            frontier += children.get(pid, [])
+    return found
 
 
 def _kill_session(session: int) -> None:
     """kill -9 of every process of a session, and of those that they have started meanwhile."""
-    while pids := [pid for pid in _pids() if _session_of(pid) == session]:
+    while pids := _members(session):
         for pid in pids:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         time.sleep(0.05)
 
 
@@ -239,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.add_argument("name")
         if name == "add":
             command.add_argument("--cpus", type=int, default=1)
-    for name in ("env", "status", "down"):
+    for name in ("restart", "env", "status", "down"):
         commands.add_parser(name)
     options = parser.parse_args(argv)
     if options.command == "up":
@@ -253,6 +289,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         cluster.add(options.name, cpus=options.cpus)
     elif options.command == "kill":
         cluster.kill(options.name)
+    elif options.command == "restart":
+        cluster.restart()
     elif options.command == "down":
         cluster.down()
     elif options.command == "env":

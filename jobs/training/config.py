@@ -158,6 +158,9 @@ class TrainConfig:
     """balanced: weigh a class by the inverse of its frequency."""
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which is then what is validated and kept; 0: off."""
+    calibrate: bool = False
+    """Fit a temperature to the validation rows after each epoch and keep it inside the model, so that its probabilities
+    are as often right as they say."""
     monitor: Monitor = "loss"
     """Validation metric by which the best epoch is chosen."""
     patience: int = 20

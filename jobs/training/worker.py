@@ -15,6 +15,7 @@ from fer_data.batches import TrainingBatches, ordered_batches
 from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_models.base_weights import load_base_weights
+from fer_models.calibration import apply_temperature, fit_temperature, tempered
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, load_training_state, save_checkpoint
 from fer_models.factory import create_model, set_precision, weights_of
@@ -119,7 +120,7 @@ class _Worker:
                 self._check_ranks_agree(epoch)
                 for variable, value in zip(self._serving_weights, self.step.serving_weights(), strict=True):
                     variable.assign(value)
-                row |= {f"validation_{name}": value for name, value in self._validate().items()}
+                row |= self._validate()
                 self.history.append(row)
                 mistake = self._save(epoch) if self.collectives.rank == 0 else None
                 # All ranks leave together; an exception would be taken for a crash, and tried again in vain.
@@ -182,7 +183,7 @@ class _Worker:
         seconds = time.perf_counter() - began
         labels = np.concatenate([rows for rows, _ in kept])
         probabilities = np.concatenate([rows.numpy() for _, rows in kept])
-        metrics = self._summarise(labels, probabilities)
+        metrics = _summarise(*self._gather(labels, probabilities))
         row = {
             "epoch": epoch,
             "seconds": seconds,
@@ -195,7 +196,7 @@ class _Worker:
         return row | {f"training_{name}": value for name, value in (metrics | {"loss": mean_loss}).items()}
 
     def _validate(self) -> dict[str, float | None]:
-        """Metrics over every validation row, each scored once, by one rank, untouched."""
+        """Metrics over every validation row, each scored once, by one rank, untouched; calibrates the serving model."""
         labels, probabilities = [], []
         shares = ordered_batches(
             self.task.dataset,
@@ -210,17 +211,23 @@ class _Worker:
             labels.append(truth)
             probabilities.append(self._predict(padded).numpy()[: len(pixels)])
             self.watchdog.beat()
-        return self._summarise(
+        truth, said = self._gather(
             np.concatenate(labels or [np.empty(0, np.int64)]),
             np.concatenate(probabilities or [np.empty((0, 7), np.float32)]),
         )
+        temperature = {}
+        if self.config.calibrate:
+            fitted = fit_temperature(truth, said)
+            apply_temperature(self.serving, fitted)
+            said = tempered(said, fitted)
+            temperature = {"validation_temperature": fitted}
+        return {f"validation_{name}": value for name, value in _summarise(truth, said).items()} | temperature
 
-    def _summarise(self, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
-        """Metrics over the rows of all ranks, the same on each; None where one is not defined."""
+    def _gather(self, labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of all ranks, the same on each."""
         rows = np.concatenate([labels[:, None].astype(np.float32), probabilities], axis=1)
         rows = self.collectives.gather_rows(rows)
-        metrics = summarise(rows[:, 0].astype(np.int64), rows[:, 1:])
-        return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+        return rows[:, 0].astype(np.int64), rows[:, 1:]
 
     def _save(self, epoch: int) -> str | None:
         """Write the checkpoint and all that follows from it; returns why storage refused, if it did."""
@@ -266,6 +273,12 @@ class _Worker:
 
     def _say(self, message: str) -> None:
         self.task.progress.say.remote(message)
+
+
+def _summarise(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+    """Each metric; None where one is not defined."""
+    metrics = summarise(labels, probabilities)
+    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
 
 
 def class_weights(kind: str, counts: np.ndarray) -> np.ndarray:

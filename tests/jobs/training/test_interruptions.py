@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_data.batches import ordered_batches
+from fer_data.dataset import open_dataset
+from fer_data.splits import split
+from fer_models.checkpoint import load_model
 from fer_models.checkpoint_files import STATE_FILE
+from fer_models.metrics import log_loss
 from tests.conftest import REPOSITORY, write_drawn_set
 from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, until
 
@@ -16,6 +21,7 @@ pytestmark = pytest.mark.cluster
 EPOCHS = 4
 # Dropout, augmentation, batch norm, moving average, schedule and optimizer must all resume.
 COMPACT = ("jobs/train_cnn.py", "--model", "compact", "--epochs", str(EPOCHS), "--batch-size", "50", "--ema", "0.9")
+COMPACT += ("--calibrate",)
 RESNET50 = ("jobs/train_resnet.py", "--epochs", "2", "--batch-size", "12", "--optimizer", "sgd", "--freeze", "stem=1")
 HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 """For how long a driver hopes that a Ray that was killed comes back: a minute, by default."""
@@ -111,6 +117,15 @@ def test_a_run_that_is_killed_in_every_way_ends_with_the_weights_of_one_that_is_
     assert "resuming after epoch" in output
     assert_same_weights(run, reference)
     assert_all_end(pid for pid, _ in orphans)
+
+
+def test_the_temperature_is_inside_the_checkpoint(drawn_few, reference):
+    model, card = load_model(str(reference.folder / "best"))
+    row = card.metrics[card.epoch - 1]
+    assert abs(row["validation_temperature"] - 1) > 0.01
+    dataset = open_dataset(drawn_few)
+    ((pixels, labels),) = ordered_batches(dataset, split(dataset, "validation", "challenge"), batch_size=64)
+    assert log_loss(labels, model(pixels).numpy()) == pytest.approx(row["validation_loss"], abs=1e-4)
 
 
 def test_a_finished_run_is_not_trained_again(reference):

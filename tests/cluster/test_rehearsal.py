@@ -1,0 +1,192 @@
+"""The jobs on a cluster of several nodes, submitted as on a real one; slow, since every node takes seconds to start."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.rehearse import HEAD, Rehearsal
+from fer_data.errors import UserError
+from tests.cluster.chaos import Chaos, epochs_done
+from tests.conftest import REPOSITORY
+from tests.processes import PATIENCE_SECONDS, assert_all_end
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+RAY = Path(sys.executable).with_name("ray")
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory) -> Iterator[Rehearsal]:
+    cluster = Rehearsal.up(tmp_path_factory.mktemp("rehearsal"), nodes=2, cpus=1)
+    try:
+        yield cluster
+    finally:
+        processes = [pid for name in cluster.nodes for pid in cluster.processes(name)]
+        cluster.down()
+        assert_all_end(processes)
+
+
+def submit(cluster: Rehearsal, *command: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [str(part) for part in (RAY, "job", "submit", "--working-dir", REPOSITORY, "--", sys.executable, *command)],
+        env=os.environ | cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output
+    return output
+
+
+def nodes_with(cluster: Rehearsal, part_of_command: str) -> set[str]:
+    return {
+        name
+        for name in cluster.nodes
+        if any(part_of_command in command for command in cluster.processes(name).values())
+    }
+
+
+def until(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_every_job_runs_to_its_end_with_driver_and_workers_on_different_nodes(rehearsal, drawn_few, tmp_path):
+    common = ("--data", drawn_few, "--storage", tmp_path)
+    train = submit(
+        rehearsal, "jobs/train_cnn.py", "--workers", 2, "--epochs", 3, "--batch-size", 50, *common, "--name", "cnn"
+    )
+    until(lambda: nodes_with(rehearsal, "ray::RayTrainWorker") == {"1", "2"}, train)
+    assert nodes_with(rehearsal, "jobs/train_cnn.py --workers") == {HEAD}
+    assert "epoch 3/3" in finish(train)
+    resnet = submit(
+        *(rehearsal, "jobs/train_resnet.py", "--workers", 2, "--epochs", 1, "--batch-size", 96, "--optimizer", "sgd"),
+        *(*common, "--name", "resnet"),
+    )
+    assert "epoch 1/1" in finish(resnet)
+    sweep = submit(
+        *(rehearsal, "jobs/sweep.py", "--model", "compact", "--trials", 2, "--epochs", 1, "--batch-size", 50),
+        *(*common, "--name", "sweep"),
+    )
+    finish(sweep)
+    assert len(pq.read_table(tmp_path / "sweep/trials.parquet")) == 2
+    evaluate = submit(
+        *(rehearsal, "jobs/evaluate.py", "--checkpoint", tmp_path / "cnn/best", tmp_path / "resnet/best"),
+        *("--data", drawn_few, "--split", "public_test", "--workers", 2, "--out", tmp_path / "report"),
+    )
+    finish(evaluate)
+    assert pq.read_table(tmp_path / "report/metrics.parquet").column("rows").to_pylist() == [33, 33]
+
+
+def test_without_the_token_nobody_submits_a_job_or_reads_the_dashboard(rehearsal, tmp_path):
+    stranger = {k: v for k, v in (os.environ | rehearsal.environment).items() if not k.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [RAY, "job", "submit", "--", "touch", str(tmp_path / "here")],
+        env=stranger | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Unauthorized" in done.stderr
+    assert not (tmp_path / "here").exists()
+    import urllib.error
+    import urllib.request
+
+    for path in ("/api/jobs/", "/nodes?view=summary", "/api/cluster_status", "/logs/"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(rehearsal.environment["RAY_API_SERVER_ADDRESS"] + path, timeout=10)
+        assert refused.value.code == 401
+
+
+def test_nothing_listens_beyond_the_loopback_address(rehearsal):
+    pids = {pid for name in rehearsal.nodes for pid in rehearsal.processes(name)}
+    sockets = {}
+    for pid in pids:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                sockets[os.readlink(entry)] = pid
+            except OSError:
+                continue
+    listening = []
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = row.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in sockets:
+                listening.append(local.partition(":")[0])
+    assert len(listening) > 10
+    # 127.0.0.1 in the kernel's byte order, by itself and mapped into IPv6; ::1.
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert set(listening) <= loopback
+
+
+def test_workers_come_and_go_with_the_nodes(rehearsal, drawn_few, tmp_path):
+    """Elastic: begins on what there is, grows when a node comes, shrinks when one goes; the global batch stays."""
+    rehearsal.kill("2")
+    run = tmp_path / "elastic"
+    process = submit(
+        *(rehearsal, "jobs/train_cnn.py", "--model", "compact", "--workers", "1:2", "--epochs", 2000),
+        *("--batch-size", 50, "--data", drawn_few, "--storage", tmp_path, "--name", run.name),
+    )
+
+    def workers() -> list[int]:
+        history = run / "history.parquet"
+        return pq.read_table(history).column("workers").to_pylist() if history.exists() else []
+
+    try:
+        until(lambda: workers()[-1:] == [1], process)
+        rehearsal.add("3")
+        until(lambda: workers()[-1:] == [2], process)
+        rehearsal.kill("3")
+        until(lambda: workers()[-1:] == [1], process)
+        table = pq.read_table(run / "history.parquet")
+        assert table.column("epoch").to_pylist() == list(range(1, len(table) + 1)), "every epoch once"
+        assert epochs_done(run) >= len(table)
+    finally:
+        process.kill()
+        process.communicate()
+        rehearsal.restart()
+
+
+def test_a_job_waits_for_machines_that_are_yet_to_come(rehearsal, drawn_few, tmp_path):
+    command = ("jobs/train_cnn.py", "--workers", 3, "--epochs", 1, "--data", drawn_few, "--storage", tmp_path)
+    refused = submit(rehearsal, *command)
+    output, _ = refused.communicate(timeout=PATIENCE_SECONDS)
+    assert refused.returncode != 0
+    assert "--workers 3 needs 1 CPU for each worker, but the cluster has 3 machines with 2 CPUs" in output
+    process = submit(rehearsal, *command, "--wait", 5)
+    time.sleep(8)
+    rehearsal.add("late")
+    output = finish(process)
+    assert "waiting up to 5 minutes" in output
+    assert "epoch 1/1" in output
+    rehearsal.kill("late")
+
+
+def test_a_dead_node_and_a_taken_or_strange_name_are_told_in_a_line(rehearsal):
+    with pytest.raises(UserError, match="there is no node called 9: the nodes are head, 1, 2"):
+        rehearsal.kill("9")
+    with pytest.raises(UserError, match="there is a node called 1 already"):
+        rehearsal.add("1")
+    with pytest.raises(UserError, match="may hold letters, digits"):
+        rehearsal.add("../x")
+
+
+def test_chaos_loses_nothing(tmp_path):
+    """A short clock; `python -m tests.cluster.chaos` runs the long one."""
+    report = Chaos(tmp_path, faults=6, seed=4, say=print).run()
+    assert not report.problems
+    assert len(report.faults) == 6
