@@ -126,3 +126,26 @@ def test_a_folder_holds_one_sweep_and_says_what_another_changes(tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(UserError, match="is not a sweep"):
         SweepFolder(str(tmp_path / "other")).start(of(0.5), overwrite=False)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
+    options = (
+        *("--model", "compact", "--data", drawn_few, "--epochs", "1", "--batch-size", "50"),
+        *("--storage", f"{bucket}/runs", "--name", "sweep"),
+    )
+    for trials in ("2", "3"):
+        done = subprocess.run(
+            [sys.executable, "jobs/sweep.py", *options, "--trials", trials],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "testing" not in done.stdout + done.stderr, "the environment's secret"
+    assert "resuming: 2 trials are over" in done.stdout
+    assert [trial.outcome.error for trial in SweepFolder(f"{bucket}/runs/sweep").trials()] == [None] * 3
+    assert load_model(f"{bucket}/runs/sweep/best/checkpoint")[1].model == "compact"

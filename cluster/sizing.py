@@ -1,0 +1,98 @@
+"""What N workers give, on paper: time, cost and where scaling stops, from what one worker does alone.
+
+    python -m cluster.sizing --model resnet50 --rate 1500 --gbit 25 --price 0.8
+    python -m cluster.sizing --model compact --rate 500 --gbit 10 --images 1000000
+
+`--rate` is the column `images_per_second` of the history of a run with one worker, on the machine to be used. A step of
+a global batch B on N workers takes B / (N · rate), and then the ring that sums the gradients' b bytes takes
+2 (N - 1) / N · b / bandwidth + 2 (N - 1) · latency. Nothing overlaps: all gradients travel in one exchange after the
+last of them is there. Beyond the N at which the ring takes as long as the computation, more workers hardly help.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TRAINABLE_PARAMETERS = {"cnn": 489_671, "compact": 400_567, "resnet50": 23_627_303}
+BYTES_PER_IMAGE = 2_335
+"""Of a prepared data set: FER-2013's 32,298 rows take 75 MB."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What joins the workers: bytes per second each way, and seconds for a message to arrive."""
+
+    bandwidth: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: seconds that workers compute, and seconds that gradients travel."""
+
+    compute: float
+    reduce: float
+
+    @property
+    def seconds(self) -> float:
+        return self.compute + self.reduce
+
+
+def step(workers: int, *, rate: float, batch: int, gradient_bytes: int, network: Network) -> Step:
+    """A step of `batch` images on `workers` workers that each compute `rate` images per second."""
+    hops = 2 * (workers - 1)
+    return Step(batch / (workers * rate), hops / workers * gradient_bytes / network.bandwidth + hops * network.latency)
+
+
+def useful_workers(*, rate: float, batch: int, gradient_bytes: int, network: Network) -> int:
+    """The most workers that compute for at least as long as their gradients travel."""
+    workers = 1
+    while workers < batch:
+        more = step(workers + 1, rate=rate, batch=batch, gradient_bytes=gradient_bytes, network=network)
+        if more.reduce > more.compute:
+            break
+        workers += 1
+    return workers
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        "python -m cluster.sizing", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", choices=TRAINABLE_PARAMETERS, required=True)
+    parser.add_argument("--rate", type=float, required=True, help="images per second of one worker, measured")
+    parser.add_argument("--gbit", type=float, default=10.0, help="the network's Gbit/s each way (10)")
+    parser.add_argument("--latency", type=float, default=50e-6, help="seconds for a message to arrive (50e-6)")
+    parser.add_argument("--batch", type=int, default=256, help="global batch, at 1 worker (256)")
+    parser.add_argument("--per-worker", action="store_true", help="the batch is each worker's: it grows with them")
+    parser.add_argument("--images", type=int, default=28_709, help="training images (FER-2013's 28,709)")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--price", type=float, default=0.0, help="of a worker for an hour")
+    options = parser.parse_args(argv)
+    network = Network(options.gbit * 1e9 / 8, options.latency)
+    gradient_bytes = 4 * TRAINABLE_PARAMETERS[options.model]
+    print(
+        f"{options.model}: {gradient_bytes / 1e6:.1f} MB of gradients, {options.images:,} images "
+        f"({options.images * BYTES_PER_IMAGE / 1e9:.2g} GB prepared), {options.epochs} epochs"
+    )
+    print("workers   batch  compute ms  reduce ms  images/s  efficiency      hours      cost")
+    for workers in (1, 2, 4, 8, 16, 32, 64):
+        batch = options.batch * (workers if options.per_worker else 1)
+        if batch < workers:
+            break
+        one = step(workers, rate=options.rate, batch=batch, gradient_bytes=gradient_bytes, network=network)
+        rate = batch / one.seconds
+        hours = options.images * options.epochs / rate / 3600
+        print(
+            f"{workers:7} {batch:7} {1e3 * one.compute:11.1f} {1e3 * one.reduce:10.1f} {rate:9,.0f} "
+            f"{rate / (workers * options.rate):11.0%} {hours:10.2f} {hours * workers * options.price:9.2f}"
+        )
+    if not options.per_worker:
+        most = useful_workers(rate=options.rate, batch=options.batch, gradient_bytes=gradient_bytes, network=network)
+        print(f"beyond {most} workers the gradients of a batch of {options.batch} travel for longer than it computes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
