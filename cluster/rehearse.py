@@ -36,6 +36,8 @@ from fer_data.errors import UserError
 
 HEAD = "head"
 _STATE = "cluster.json"
+_STARTED = "Ray runtime started"
+"""What `ray start` says once the head knows the node."""
 _PATIENCE_SECONDS = 90
 
 
@@ -102,11 +104,7 @@ class Rehearsal:
         if name in self.nodes:
             raise UserError(f"there is a node called {name} already: the nodes are {', '.join(self.nodes)}")
         self.cpus[name] = cpus
-        alive = self._alive()
         self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while self._alive() <= alive:
-            self._check(name, deadline)
 
     def kill(self, name: str) -> None:
         """End the node called `name` at once, as when its machine goes down. Raises UserError when there is none."""
@@ -167,21 +165,14 @@ class Rehearsal:
             )
         self.nodes[name] = process.pid
         self._save()
-        if name == HEAD:
-            deadline = time.monotonic() + _PATIENCE_SECONDS
-            while self._alive() < 1:
-                self._check(name, deadline)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while _STARTED not in (Path(self.folder) / f"{name}.log").read_text():
+            self._check(name, deadline)
 
     def _check(self, name: str, deadline: float) -> None:
         time.sleep(0.25)
         if not self.is_running(name) or time.monotonic() > deadline:
             raise UserError(f"node {name} did not start: see {self.folder}/{name}.log")
-
-    def _alive(self) -> int:
-        """How many nodes the head knows to be alive; 0 while it does not answer."""
-        answer = self._get("/nodes?view=summary")
-        summary = answer.get("data", {}).get("summary", []) if answer else []
-        return sum(node.get("raylet", {}).get("state") == "ALIVE" for node in summary)
 
     def _wait_for_agent(self) -> None:
         """Until jobs can be submitted, which is some seconds after the head has started."""

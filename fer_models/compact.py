@@ -6,7 +6,8 @@ from fer_data.emotions import NUM_CLASSES
 
 MAX_PARAMETERS = 490_000
 MAX_MULTIPLY_ADDS = 60_000_000
-_STAGES = (48, 96, 128)
+_STAGES = ((40, 1), (80, 2), (96, 1))
+"""Filters and residual blocks of each stage, the first of which halves the resolution."""
 
 
 def compact(dropout: float = 0.3) -> keras.Model:
@@ -21,8 +22,9 @@ def compact(dropout: float = 0.3) -> keras.Model:
     x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name="standardise")(x)
     x = _convolution(x, 32, name="stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
-    for i, filters in enumerate(_STAGES):
-        x = _residual_block(x, filters, name=f"stage{i + 1}")
+    for i, (filters, blocks) in enumerate(_STAGES):
+        for block in range(blocks):
+            x = _residual_block(x, filters, strides=1 if block else 2, name=f"stage{i + 1}_block{block + 1}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     probabilities = keras.layers.Dense(NUM_CLASSES, activation="softmax", dtype="float32", name="emotion")(x)
@@ -44,11 +46,13 @@ def _convolution(
     return keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
 
 
-def _residual_block(x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
-    """Halves the resolution: the shortcut is average pooling and a 1×1 convolution."""
-    shortcut = keras.layers.AveragePooling2D(2, name=f"{name}_shortcut_pool")(x)
-    shortcut = _convolution(shortcut, filters, size=1, name=f"{name}_shortcut")
-    x = _convolution(x, filters, strides=2, name=f"{name}_a")
+def _residual_block(x: keras.KerasTensor, filters: int, *, strides: int, name: str) -> keras.KerasTensor:
+    """Where it halves the resolution, the shortcut is average pooling and a 1×1 convolution."""
+    shortcut = x
+    if strides == 2:
+        shortcut = keras.layers.AveragePooling2D(2, name=f"{name}_shortcut_pool")(x)
+        shortcut = _convolution(shortcut, filters, size=1, name=f"{name}_shortcut")
+    x = _convolution(x, filters, strides=strides, name=f"{name}_a")
     x = keras.layers.ReLU(name=f"{name}_a_relu")(x)
     x = _convolution(x, filters, name=f"{name}_b")
     x = _squeeze_and_excitation(x, filters, name=f"{name}_se")

@@ -17,7 +17,7 @@ def card(**changes) -> Card:
     values = {
         "model": "compact",
         "epoch": 3,
-        "parameters": 454_331,
+        "parameters": 408_249,
         "precision": "float32",
         "protocol": "challenge",
         "data_fingerprint": "f00d",
