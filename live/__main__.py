@@ -20,10 +20,11 @@ def main() -> None:
     # What FFmpeg and Qt say of a damaged file or of fonts; ours says what to do.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
-    from live.options import parse
-    from live.session import fail_in_one_line, run, say, warn
-
     try:
+        from live.options import parse
+        from live.session import run
+        from live.terminal import fail_in_one_line, say, warn
+
         options = parse(None, __doc__)
         try:
             run(options, say, warn)
@@ -32,6 +33,8 @@ def main() -> None:
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # Before there was a run to end.
+        sys.exit(130)
 
 
 if __name__ == "__main__":

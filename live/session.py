@@ -1,7 +1,6 @@
 """A run: from the source, through the pipeline, to the window, the browser, the video and the log."""
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +11,6 @@ from types import FrameType
 import cv2
 import numpy as np
 
-from fer_data.errors import UserError
 from live.classifier import STILL_LONG_SIDE, ExpressionClassifier
 from live.detection import create_detector
 from live.latency import Latencies, timed
@@ -22,6 +20,7 @@ from live.overlay import LEGEND, draw, notice
 from live.pipeline import Analysis, Pipeline
 from live.recording import Recording
 from live.sources import Frame, open_source
+from live.terminal import without_notes
 from live.web import WebView
 from live.window import Window
 
@@ -34,10 +33,11 @@ def run(options: LiveOptions, say: Callable[[str], None], warn: Callable[[str], 
 
     Raises UserError for what the user can mend, before anything is written; OSError when a file could not be.
     """
-    with ExitStack() as stack:
-        session = _Session(options, stack, warn)
+    # Whoever is impatient and presses Ctrl-C twice must not break the closing of what is being written.
+    with ExitStack() as handlers, ExitStack() as files:
+        session = _Session(options, files, warn)
         for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, session.stop))
+            handlers.callback(signal.signal, number, signal.signal(number, session.stop))
         session.watch()
     for line in session.summary():
         say(line)
@@ -51,7 +51,8 @@ class _Session:
         self._window = Window() if options.window and options.web is None else None
         if self._window:
             stack.callback(self._window.close)
-        classifier = ExpressionClassifier(options.checkpoint, precision=options.precision, threads=options.threads)
+        with without_notes():
+            classifier = ExpressionClassifier(options.checkpoint, precision=options.precision, threads=options.threads)
         self._source = open_source(options.source, warn)
         stack.callback(self._source.close)
         stills = self._source.stills
@@ -238,16 +239,3 @@ class _Session:
             if path and Path(path).exists():
                 lines.append(f"{name:10}{path}")
         return lines
-
-
-def fail_in_one_line(error: OSError) -> UserError:
-    """A file system's refusal as the one line that a user reads."""
-    return UserError(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
-def warn(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -19,6 +19,10 @@ import pytest
 from fer_data.emotions import CLASSES
 from live import ExpressionClassifier
 from live.images import face_crops
+from live.options import LiveOptions
+from live.recording import Recording
+from live.session import run
+from live.terminal import without_notes
 from tests.conftest import REPOSITORY
 from tests.live.scenes import photograph, walk, write_video
 
@@ -47,8 +51,7 @@ def start(*arguments, **environment) -> subprocess.Popen:
 def live(*arguments) -> tuple[int, str, str]:
     process = start(*arguments)
     out, err = process.communicate(timeout=120)
-    # LiteRT announces its delegate on stderr.
-    return process.returncode, out, "\n".join(line for line in err.splitlines() if "XNNPACK" not in line)
+    return process.returncode, out, err.rstrip("\n")
 
 
 def read_log(path: Path) -> list[dict]:
@@ -124,6 +127,28 @@ def test_what_is_being_written_plays_when_it_is_stopped(video, tmp_path, how):
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == frames
     assert not list(tmp_path.glob(".unfinished*"))
+
+
+def test_a_second_ctrl_c_does_not_break_the_closing_of_the_video(video, tmp_path, monkeypatch):
+    closing = Recording.close
+
+    def impatiently(recording: Recording) -> None:
+        signal.raise_signal(signal.SIGINT)
+        closing(recording)
+
+    monkeypatch.setattr(Recording, "close", impatiently)
+    before = signal.getsignal(signal.SIGINT)
+    run(LiveOptions(source=video, window=False, save=tmp_path / "a.mp4"), print, print)
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == FRAMES
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_of_what_libraries_say_while_the_model_is_loaded_only_notes_are_left_out(capfd):
+    with without_notes():
+        os.write(2, b"INFO: created\nERROR: not created\n")
+    os.write(2, b"INFO: later\n")
+    assert capfd.readouterr().err == "ERROR: not created\nINFO: later\n"
 
 
 def test_a_browser_on_this_machine_sees_picture_and_probabilities(tmp_path):
