@@ -74,15 +74,16 @@ def run_with_machines(
     Raises UserError when there is no room after `seconds`.
     """
     ask([{"CPU": each.cpus} | ({"GPU": each.gpus} if each.gpus else {})] * workers)
+    job = None
     try:
         _wait(workers, each, seconds=seconds, machines=machines, pause=pause)
-        with subprocess.Popen(command) as job:
-            try:
-                return job.wait()
-            finally:
-                job.terminate()
+        job = subprocess.Popen(command)
+        return job.wait()
     finally:
-        ask([])
+        ask([])  # First of all: who stops a job gives it seconds.
+        if job:
+            job.terminate()
+            job.wait()
 
 
 def _wait(workers: int, each: WorkerResources, *, seconds: float, machines: Machines, pause: float) -> None:

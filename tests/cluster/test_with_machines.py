@@ -1,5 +1,6 @@
 """A job waits for the machines that the autoscaler starts for it, and lets them go."""
 
+import subprocess
 import sys
 
 import pytest
@@ -9,6 +10,15 @@ from cluster.with_machines import main, run_with_machines
 from fer_data.errors import UserError
 
 GPU_WORKER = WorkerResources(cpus=3, gpus=1)
+# A job that takes its time to end.
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: None)
+print("job", flush=True)
+end = time.monotonic() + 5
+while time.monotonic() < end:
+    time.sleep(0.1)
+"""
 HEAD = {"Alive": True, "Resources": {}}
 GPU_MACHINE = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}
 
@@ -60,6 +70,25 @@ def test_machines_that_do_not_come_are_said_and_not_asked_for_any_longer(tmp_pat
         run(cloud, f"open({str(tmp_path / 'ran')!r}, 'w')", seconds=0.01)
     assert not (tmp_path / "ran").exists()
     assert cloud.asked[-1] == []
+
+
+def test_a_job_that_is_stopped_lets_its_machines_go_at_once():
+    """What `ray job stop` does: a signal, seconds of patience, and the end."""
+    code = f"""
+import signal, sys
+from tests.cluster.test_with_machines import Cloud, run
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+cloud = Cloud()
+cloud.ask = lambda bundles: (cloud.asked.append(bundles), print(bundles, flush=True))
+run(cloud, {STUBBORN!r})
+"""
+    waiting = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    lines = iter(waiting.stdout.readline, "")
+    assert next(line for line in lines if "job" in line)
+    waiting.terminate()
+    assert next(line for line in lines if "[]" in line)
+    waiting.kill()
+    waiting.wait()
 
 
 @pytest.mark.parametrize("argv", [["--workers", "2"], ["--workers", "0", "--", "true"], ["--", "true"]])
