@@ -43,13 +43,17 @@ _PATIENCE_SECONDS = 90
 
 @dataclass
 class Rehearsal:
-    """A running cluster: the head's ports, and for each node by name the session of its processes and its CPUs."""
+    """A running cluster: the head's ports, and for each node by name the session of its processes and its CPUs.
+
+    `metrics` has the ports at which the nodes tell Prometheus how they and their jobs do.
+    """
 
     folder: str
     port: int
     dashboard_port: int
     nodes: dict[str, int] = field(default_factory=dict)
     cpus: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def up(cls, folder: Path, *, nodes: int, cpus: int) -> "Rehearsal":
@@ -142,11 +146,11 @@ class Rehearsal:
         self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:
-        agent, grpc, runtime, metrics = free_ports(4)
+        agent, grpc, runtime, self.metrics[name] = free_ports(4)
         command = [
             *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
             *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
-            *("--runtime-env-agent-port", runtime, "--metrics-export-port", metrics),
+            *("--runtime-env-agent-port", runtime, "--metrics-export-port", self.metrics[name]),
             *("--disable-usage-stats", "--resources", json.dumps({f"node_{name}": 1})),
             *arguments,
         ]
@@ -289,7 +293,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"export {name}={value}")
     else:
         for name in cluster.nodes:
-            print(f"{name:12}{'running' if cluster.is_running(name) else 'gone'}")
+            state = "running" if cluster.is_running(name) else "gone"
+            print(f"{name:12}{state:9}metrics http://127.0.0.1:{cluster.metrics[name]}/metrics")
 
 
 if __name__ == "__main__":

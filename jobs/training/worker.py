@@ -26,6 +26,7 @@ from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import learning_rate, plateau_reductions, why_finished
 from jobs.training.step import TrainingStep, create_optimizer
 from jobs.training.task import Task
+from jobs.training.telemetry import Telemetry
 from jobs.training.watchdog import Watchdog
 
 VALIDATION_BATCH = 256
@@ -65,6 +66,7 @@ class _Worker:
         config, rank, world_size = task.config, collectives.rank, collectives.world_size
         self.task, self.config, self.collectives = task, config, collectives
         self.folder = RunFolder(task.run_uri)
+        self.telemetry = Telemetry(task.run_uri.rpartition("/")[2], config.model) if rank == 0 else None
         self.watchdog = Watchdog(task.stall_timeout, lambda why: self._say(f"rank {rank}: {why}"))
         whole = split(task.dataset, "training", config.protocol)
         self.training = share(task.dataset, whole, config.train_fraction)
@@ -170,8 +172,11 @@ class _Worker:
             kept_rows += len(batch.labels)
             if kept_rows - len(kept[0][0]) >= METRIC_ROWS // self.collectives.world_size:
                 kept_rows -= len(kept.popleft()[0])
-            if self.collectives.rank == 0 and time.perf_counter() - last_report > 1:
+            if self.telemetry and time.perf_counter() - last_report > 1:
                 last_report = time.perf_counter()
+                self.telemetry.report_step(
+                    seconds=(last_report - began) / (batch.step + 1), batch_size=config.batch_size, loss=float(loss)
+                )
                 self.task.progress.update.remote(
                     epoch=epoch,
                     step=batch.step + 1,
@@ -248,6 +253,8 @@ class _Worker:
             return str(mistake)
         if self.task.tensorboard:
             _write_tensorboard(self.task.run_uri, self.history[-1])
+        if self.telemetry:
+            self.telemetry.report_epoch(self.history[-1])
         self.task.progress.finish_epoch.remote(self.history[-1])
         return None
 

@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +16,7 @@ import pytest
 
 from cluster.rehearse import HEAD, Rehearsal
 from fer_data.errors import UserError
+from jobs.training.telemetry import METRICS
 from tests.cluster.chaos import Chaos, epochs_done
 from tests.conftest import REPOSITORY
 from tests.processes import PATIENCE_SECONDS, assert_all_end
@@ -56,6 +60,15 @@ def nodes_with(cluster: Rehearsal, part_of_command: str) -> set[str]:
     }
 
 
+def told(cluster: Rehearsal, prefix: str) -> list[str]:
+    """The lines about metrics of that name at all nodes' Prometheus endpoints."""
+    lines = []
+    for port in cluster.metrics.values():
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines += [line for line in answer.read().decode().splitlines() if line.startswith(prefix)]
+    return lines
+
+
 def until(condition, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -67,11 +80,13 @@ def until(condition, process: subprocess.Popen) -> None:
 def test_every_job_runs_to_its_end_with_driver_and_workers_on_different_nodes(rehearsal, drawn_few, tmp_path):
     common = ("--data", drawn_few, "--storage", tmp_path)
     train = submit(
-        rehearsal, "jobs/train_cnn.py", "--workers", 2, "--epochs", 3, "--batch-size", 50, *common, "--name", "cnn"
+        rehearsal, "jobs/train_cnn.py", "--workers", 2, "--epochs", 9, "--batch-size", 50, *common, "--name", "cnn"
     )
     until(lambda: nodes_with(rehearsal, "ray::RayTrainWorker") == {"1", "2"}, train)
     assert nodes_with(rehearsal, "jobs/train_cnn.py --workers") == {HEAD}
-    assert "epoch 3/3" in finish(train)
+    until(lambda: 'run="cnn"' in "".join(told(rehearsal, "ray_fer_validation_accuracy")), train)
+    assert {line.partition("{")[0] for line in told(rehearsal, "ray_fer_")} == {f"ray_{name}" for name in METRICS}
+    assert "epoch 9/9" in finish(train)
     resnet = submit(
         *(rehearsal, "jobs/train_resnet.py", "--workers", 2, "--epochs", 1, "--batch-size", 96, "--optimizer", "sgd"),
         *(*common, "--name", "resnet"),
@@ -104,9 +119,6 @@ def test_without_the_token_nobody_submits_a_job_or_reads_the_dashboard(rehearsal
     assert done.returncode != 0
     assert "Unauthorized" in done.stderr
     assert not (tmp_path / "here").exists()
-    import urllib.error
-    import urllib.request
-
     for path in ("/api/jobs/", "/nodes?view=summary", "/api/cluster_status", "/logs/"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(rehearsal.environment["RAY_API_SERVER_ADDRESS"] + path, timeout=10)
