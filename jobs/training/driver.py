@@ -89,6 +89,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
             scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         ).remote()
         task = Task(
+            name,
             config,
             folder.uri,
             dataset,
@@ -179,8 +180,8 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             elastic_resize_monitor_interval_s=_RESIZE_SECONDS,
         ),
         run_config=RunConfig(  # type: ignore[call-arg]
-            name="ray_train",
-            storage_path=task.run_uri,
+            name=task.name,
+            storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),

@@ -127,6 +127,7 @@ class TrialRun(tune.Trainable):
         self._board = ProgressBoard.remote(gated=True)  # type: ignore[attr-defined]
         self._seen = 0
         task = Task(
+            f"{setup.sweep_uri.rpartition('/')[2]}-{self._name}",
             self._config,
             self._run.uri,
             setup.dataset,
