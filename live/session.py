@@ -59,7 +59,7 @@ class _Session:
         detect_size = options.detect_size or (STILL_LONG_SIDE if stills else VIDEO_LONG_SIDE)
         self._pipeline = Pipeline(
             classifier,
-            create_detector(options.detector, detect_size),
+            create_detector(options.detector, detect_size, still=stills),
             detect_every=options.detect_every,
             smoothing=options.smoothing,
             stills=stills,

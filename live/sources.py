@@ -59,7 +59,8 @@ def open_source(source: str, warn: Callable[[str], None]) -> Source:
         )
     if "://" in source:
         parts = urlsplit(source)
-        shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+        # Without the user's name and password, and what may follow a question mark.
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         if parts.scheme not in _SCHEMES:
             raise UserError(f"--source {shown}: streams are {', '.join(_SCHEMES[:3])} … URLs")
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
