@@ -38,7 +38,7 @@ HEAD = "head"
 _STATE = "cluster.json"
 _STARTED = "Ray runtime started"
 """What `ray start` says once the head knows the node."""
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 180
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Rehearsal:
             *("--disable-usage-stats", "--resources", json.dumps({f"node_{name}": 1})),
             *arguments,
         ]
-        environment = os.environ | self.environment
+        environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
         environment.pop("RAY_ADDRESS", None)
         # Jobs run with the `python` of the environment that Ray was started in.
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"

@@ -70,7 +70,7 @@ class ExpressionClassifier:
         if frame is None:
             raise ValueError(f"not an image: {image.dtype} {list(image.shape)}")
         if self._detector is None:
-            self._detector = HaarDetector(STILL_LONG_SIDE)
+            self._detector = HaarDetector(STILL_LONG_SIDE, still=True)
         boxes = self._detector(frame)
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
         probabilities = self.predict(face_crops(frame, boxes))

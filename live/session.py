@@ -59,7 +59,7 @@ class _Session:
         detect_size = options.detect_size or (STILL_LONG_SIDE if stills else VIDEO_LONG_SIDE)
         self._pipeline = Pipeline(
             classifier,
-            create_detector(options.detector, detect_size),
+            create_detector(options.detector, detect_size, still=stills),
             detect_every=options.detect_every,
             smoothing=options.smoothing,
             stills=stills,
@@ -235,7 +235,7 @@ class _Session:
         lines = [f"{self._frames} frames, {faces} faces, {self._frames / seconds:.1f} frames per second"]
         if self._frames:
             lines += self._latencies.table()
-        for name, path in (("video", self._options.save), ("log", self._options.log)):
+        for name, path in (("saved", self._options.save), ("log", self._options.log)):
             if path and Path(path).exists():
                 lines.append(f"{name:10}{path}")
         return lines

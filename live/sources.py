@@ -59,7 +59,8 @@ def open_source(source: str, warn: Callable[[str], None]) -> Source:
         )
     if "://" in source:
         parts = urlsplit(source)
-        shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+        # Without the user's name and password, and what may follow a question mark.
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         if parts.scheme not in _SCHEMES:
             raise UserError(f"--source {shown}: streams are {', '.join(_SCHEMES[:3])} … URLs")
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
@@ -116,8 +117,9 @@ class Stills:
 
     def __init__(self, paths: list[Path], warn: Callable[[str], None]) -> None:
         self._paths, self._warn, self._number, self.over = paths, warn, 0, False
-        if len(paths) == 1 and _read_image(paths[0]) is None:
-            raise UserError(f"--source {paths[0]} is not an image that OpenCV can read")
+        if all(_read_image(path) is None for path in paths):
+            what = f"{paths[0]} is not an image" if len(paths) == 1 else f"{paths[0].parent} holds no image"
+            raise UserError(f"--source {what} that OpenCV can read")
 
     @property
     def count(self) -> int:

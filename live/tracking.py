@@ -26,8 +26,9 @@ _SAME = 0.6
 _RECOGNISED = 0.75
 """At this likeness a face is known again anywhere in the frame."""
 _MEMORY_SECONDS = 1.5
-_MISSES = 3
-"""A face that so many detections in a row have missed is gone, though its points still move together."""
+_MISSES = 5
+"""A face that so many detections in a row have missed is gone, though its points still move together. Of a slanted
+face only one detection in four knows."""
 
 
 @dataclass

@@ -17,7 +17,6 @@ import pytest
 from cluster.rehearse import HEAD, Rehearsal
 from fer_data.errors import UserError
 from jobs.telemetry import TRAINING
-from tests.cluster.chaos import Chaos, epochs_done
 from tests.conftest import REPOSITORY
 from tests.processes import PATIENCE_SECONDS, assert_all_end
 
@@ -167,11 +166,11 @@ def test_workers_come_and_go_with_the_nodes(rehearsal, drawn_few, tmp_path):
         until(lambda: workers()[-1:] == [1], process)
         epochs = pd.read_csv(run / "history.csv")["epoch"].to_list()
         assert epochs == list(range(1, len(epochs) + 1)), "every epoch once"
-        assert epochs_done(run) >= len(epochs)
     finally:
         process.kill()
         process.communicate()
         rehearsal.restart()
+        rehearsal.add("2")
 
 
 def test_a_job_waits_for_machines_that_are_yet_to_come(rehearsal, drawn_few, tmp_path):
@@ -196,10 +195,3 @@ def test_a_dead_node_and_a_taken_or_strange_name_are_told_in_a_line(rehearsal):
         rehearsal.add("1")
     with pytest.raises(UserError, match="may hold letters, digits"):
         rehearsal.add("../x")
-
-
-def test_chaos_loses_nothing(tmp_path):
-    """A short clock; `python -m tests.cluster.chaos` runs the long one."""
-    report = Chaos(tmp_path, faults=6, seed=4, say=print).run()
-    assert not report.problems
-    assert len(report.faults) == 6

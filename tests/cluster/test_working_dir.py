@@ -56,5 +56,11 @@ def test_all_the_code_that_jobs_run_goes_along(littered, tmp_path):
 def test_data_environments_tests_and_secrets_stay(littered, tmp_path):
     _, names = packed(littered, tmp_path)
     others = {name for name in names if Path(name).suffix not in (".py", ".j2", ".yaml", ".md")}
-    assert others == {"cluster/Dockerfile", "pyproject.toml", "my_space.toml", "config.json"}
+    assert others == {
+        "cluster/Dockerfile",
+        "cluster/grafana_dashboard.json",
+        "pyproject.toml",
+        "my_space.toml",
+        "config.json",
+    }
     assert {name.split("/")[0] for name in names if "/" in name} == set(CODE)

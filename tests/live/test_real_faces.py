@@ -7,37 +7,55 @@ from fer_data.batches import ordered_batches
 from fer_data.prepare import open_or_prepare
 from fer_data.splits import split
 from live import ExpressionClassifier
+from live.classifier import STILL_LONG_SIDE
 from live.detection import HaarDetector
 from live.images import face_crops
 from tests.live.scenes import BACKGROUND, paste
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
-FACES = 1200
 
 
-def test_found_and_classified_faces_are_within_three_points_of_the_original_crops(fer2013_zip, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("still", "faces", "least_found", "most_lost"),
+    # Some of its pictures are no faces, and many are profiles or half hidden, which the cascade was not made for.
+    [(True, 400, 0.89, 0.08), (False, 400, 0.82, 0.12)],
+    ids=["image", "video"],
+)
+def test_found_and_classified_faces_are_near_the_original_crops(
+    fer2013_zip, tmp_path, monkeypatch, still, faces, least_found, most_lost
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = open_or_prepare(fer2013_zip)
     batches = list(ordered_batches(dataset, split(dataset, "public_test"), batch_size=1024))
-    chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:FACES]
+    chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:faces]
     pixels, labels = (np.concatenate(part)[chosen] for part in zip(*batches, strict=True))
-    classifier, detector = ExpressionClassifier(), HaarDetector()
+    classifier = ExpressionClassifier()
+    detector = HaarDetector(STILL_LONG_SIDE, still=True) if still else HaarDetector()
     places = np.random.default_rng(1)
-    found, crops = [], []
+    found, crops, mistaken = [], [], 0
     for number, face in enumerate(pixels[:, :, :, 0]):
         side = int(places.integers(80, 220))
         x, y = places.integers(side // 2, 640 - side // 2), places.integers(side // 2, 480 - side // 2)
         frame = BACKGROUND.copy()
         paste(frame, face, x, y, side)
-        boxes = detector(frame)
-        off = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - (x, y)).max(axis=1)
-        if len(boxes) and off.min() < 0.3 * side:
-            found.append(number)
-            crops.append(face_crops(frame, boxes[off.argmin()][None])[0])
-    # Its images were cut closely around the face, which leaves the cascade little to go by.
-    assert len(found) > 0.6 * FACES
-    right = [
-        (classifier.predict(faces).argmax(axis=1) == labels[found]).mean() for faces in (pixels[found], np.stack(crops))
-    ]
-    print(f"{len(found)} of {FACES} found; accuracy of original crops {right[0]:.4f}, of found ones {right[1]:.4f}")
-    assert right[1] >= right[0] - 0.03
+        # A video's looks differ, and go on for as long as none has found a face.
+        for _ in range(1 if still else 4):
+            boxes = detector(frame)
+            off = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - (x, y)).max(axis=1)
+            mistaken += int((off >= 0.3 * side).sum())
+            if len(boxes) and off.min() < 0.3 * side:
+                found.append(number)
+                crops.append(face_crops(frame, boxes[off.argmin()][None])[0])
+                break
+    original = classifier.predict(pixels).argmax(axis=1) == labels
+    right = classifier.predict(np.stack(crops)).argmax(axis=1) == labels[found]
+    # A face that is not found is not classified rightly.
+    all_in_all = right.sum() / faces
+    print(
+        f"{len(found)} of {faces} found, {mistaken} others; accuracy of the original crops {original.mean():.4f}, "
+        f"in frames {all_in_all:.4f}; of those found {original[found].mean():.4f} and {right.mean():.4f}"
+    )
+    assert len(found) >= least_found * faces
+    assert mistaken < 0.1 * faces
+    assert right.mean() >= original[found].mean() - 0.03
+    assert all_in_all >= original.mean() - most_lost

@@ -68,11 +68,15 @@ def test_a_truncated_video_says_where_it_ended(tmp_path):
         ("empty.png", b"", "not an image"),
         ("text.jpg", b"hello", "not an image"),
         ("folder", "a folder", "holds no images"),
+        ("folder", "a folder of damaged images", "holds no image that OpenCV can read"),
     ],
 )
 def test_what_gives_no_frames_is_refused_in_a_line(tmp_path, name, content, says):
-    if content == "a folder":
+    if isinstance(content, str):
         (tmp_path / name).mkdir()
+        if "damaged" in content:
+            for image in ("a.png", "b.png"):
+                (tmp_path / name / image).write_bytes(b"hello")
     elif content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=says) as raised:
