@@ -72,7 +72,7 @@ def run(fer2013_zip, tmp_path_factory):
 def test_compact_learns_fer2013_on_two_workers_through_job_submission(run):
     history = pd.read_csv(run / "history.csv")
     assert history["validation_accuracy"].is_monotonic_increasing
-    # 46 to 47 % was measured; 25 % is what always answering "happy" gets.
+    # 45 % or so was measured; 25 % is what always answering "happy" gets.
     assert history["validation_accuracy"].iloc[-1] > 0.40
     assert (history["workers"] == 2).all()
 
