@@ -18,7 +18,7 @@ from rich.console import Console
 from fer_data.errors import UserError
 from fer_data.storage import absolute, join, redacted
 from jobs.command_line import exit_with_code, parse
-from jobs.tensorflow_environment import tensorflow_environment
+from jobs.tensorflow_environment import quiet_start, tensorflow_environment
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(ExportOptions, argv, description=__doc__)
     os.environ |= tensorflow_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
     # TensorFlow takes seconds to import: after the options are known to be good.
+    with quiet_start():
+        from fer_models.export import FORMATS, export
     from fer_models.checkpoint_files import read_card
-    from fer_models.export import FORMATS, export
     from jobs.data import open_data
 
     console = Console()

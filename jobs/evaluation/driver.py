@@ -84,6 +84,7 @@ def _score(
     connect()
     share = share_of(options, lambda message: console.print(message, highlight=False, soft_wrap=True))
     task = ScoringTask(
+        absolute(options.out or "").rpartition("/")[2],
         contenders,
         Arithmetic(share.cpus, options.precision, options.classes),
         options.batch_size,

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from jobs.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from jobs.evaluation.networks import Arithmetic, Network, load_network
 from jobs.evaluation.schemas import PREDICTIONS
 from jobs.evaluation.views import views
+from jobs.telemetry import Telemetry
 from jobs.tensorflow_environment import tensorflow_environment
 
 CORRUPTED: pa.Schema = pa.schema(
@@ -33,8 +35,9 @@ NOT_FINITE = "the model gave probabilities that are not finite"
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """What every actor of a run does."""
+    """What every actor of a run does; `name` is the report's."""
 
+    name: str
     contenders: tuple[Contender, ...]
     arithmetic: Arithmetic
     batch_size: int
@@ -64,6 +67,8 @@ class Scorer:
         # the first block instead.
         os.environ |= tensorflow_environment()
         self._task = task
+        self._telemetry = Telemetry(run=task.name)
+        self._last: float | None = None
         self._mistake: str | None = None
         self._networks: dict[str, Network] = {}
         try:
@@ -80,6 +85,7 @@ class Scorer:
         predictions, corrupted = b"", b""
         if not self._mistake:
             predictions, corrupted = (_to_bytes(table) for table in self._score(block))
+            self._report(block.num_rows)
         return pa.table(
             {
                 "shard": pa.array([shard], pa.int32()),
@@ -88,6 +94,13 @@ class Scorer:
                 "corrupted": pa.array([corrupted], pa.binary()),
             }
         )
+
+    def _report(self, images: int) -> None:
+        """Tell the rate since the block before, waiting for this one included."""
+        now = time.perf_counter()
+        if self._last is not None:
+            self._telemetry.set(scoring_images_per_second=images / (now - self._last))
+        self._last = now
 
     def _about(self) -> About:
         return About(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.tensorflow_environment import tensorflow_environment
+from jobs.tensorflow_environment import quiet_start, tensorflow_environment
 from jobs.training.config import TrainConfig
 from jobs.training.options import parse_train_options
 
@@ -24,7 +24,8 @@ def run_training_job(
     options = parse_train_options(argv, models, description, defaults)
     os.environ |= tensorflow_environment()
     # Ray takes seconds to import, and its trainer loads TensorFlow: after the options are known to be good.
-    from jobs.training.driver import train
+    with quiet_start():
+        from jobs.training.driver import train
 
     console = Console()
     result = train(options.train, options.run, console)

@@ -8,6 +8,7 @@ any number of workers.
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -260,6 +261,9 @@ class RunOptions:
     """Seconds without a step after which a worker is taken to be stuck and the run restarts from its last epoch."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run's folder."""
+    mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """Also log parameters, metrics by epoch and the card to this MLflow: http://HOST:PORT or sqlite:///FILE.db. A
+    user's name and password belong in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
 
     def __post_init__(self) -> None:
         least, most = self.worker_range
@@ -275,6 +279,9 @@ class RunOptions:
         _check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
         if self.name is not None:
             check_name(self.name)
+        if self.mlflow is not None and (not _URI.match(self.mlflow) or self.mlflow.startswith("file:")):
+            # Not shown: there may be a password in it.
+            raise ValueError("--mlflow takes the URI of a server or a database: http://HOST:PORT or sqlite:///FILE.db")
 
     @property
     def worker_range(self) -> tuple[int, int]:
@@ -292,6 +299,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"--name may hold letters, digits, '.', '_' and '-', not {name!r}")
 
 
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://.")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 

@@ -19,6 +19,7 @@ from jobs.data import open_data
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.config import RunOptions, TrainConfig
 from jobs.training.curves import draw_curves
+from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_epoch, why_finished
@@ -57,6 +58,8 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
     if options.tensorboard and is_remote(folder.uri):
         raise UserError("--tensorboard writes local files: give a local --storage")
+    if options.mlflow:
+        check_mlflow(options.mlflow)
     least, most = options.worker_range
     check_shares(config, most)
     check_teachers(config, fingerprint)
@@ -80,26 +83,31 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
         soft_wrap=True,
     )
     latest = folder.latest(lambda message: console.print(f"warning: {message}", soft_wrap=True))
-    if latest and (reason := why_finished(config, latest.metrics)):
-        console.print(f"nothing to do: {reason}")
-        folder.publish(config, latest.metrics, options.keep)
-    else:
-        board = ProgressBoard.options(  # type: ignore[attr-defined]
-            # With the driver, so that no machine that goes away takes it along.
-            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        ).remote()
-        task = Task(
-            config,
-            folder.uri,
-            dataset,
-            threads=resources.cpus,
-            keep=options.keep,
-            tensorboard=options.tensorboard,
-            stall_timeout=options.stall_timeout,
-            progress=board,
-        )
-        with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size):
-            run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)
+    rows = latest.metrics if latest else []
+    with MlflowLog(
+        options.mlflow, folder, name, config, rows, lambda line: console.print(line, highlight=False, soft_wrap=True)
+    ) as log:
+        if reason := why_finished(config, rows):
+            console.print(f"nothing to do: {reason}")
+            folder.publish(config, rows, options.keep)
+        else:
+            board = ProgressBoard.options(  # type: ignore[attr-defined]
+                # With the driver, so that no machine that goes away takes it along.
+                scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            ).remote(name)
+            task = Task(
+                name,
+                config,
+                folder.uri,
+                dataset,
+                threads=resources.cpus,
+                keep=options.keep,
+                tensorboard=options.tensorboard,
+                stall_timeout=options.stall_timeout,
+                progress=board,
+            )
+            with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log.add):
+                run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)
     return _result(config, folder, dataset, console)
 
 
@@ -179,8 +187,8 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             elastic_resize_monitor_interval_s=_RESIZE_SECONDS,
         ),
         run_config=RunConfig(  # type: ignore[call-arg]
-            name="ray_train",
-            storage_path=task.run_uri,
+            name=task.name,
+            storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),

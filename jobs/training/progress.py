@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -13,16 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class ProgressBoard:
     """Where rank 0 leaves what it is doing and the driver picks it up, and asks whether to go on.
 
-    With `gated`, no epoch begins before `allow` says so.
+    With `gated`, no epoch begins before `allow` says so. `name` is the run's.
     """
 
-    def __init__(self, *, gated: bool = False) -> None:
+    def __init__(self, name: str, *, gated: bool = False) -> None:
+        self._name = name
         self._allowed: int | None = 0 if gated else None
         self._stopped = False
         self._lines: list[str | dict[str, Any]] = []
         self._now: dict[str, Any] | None = None
         self._mistake: str | None = None
         self._finished = 0
+
+    def __repr__(self) -> str:
+        return f"ProgressBoard({self._name})"  # By which Ray's dashboard lists the actor.
 
     def say(self, message: str) -> None:
         self._lines.append(message)
@@ -66,12 +71,20 @@ class ProgressBoard:
 
 
 class ProgressDisplay:
-    """Shows a board on the console until left; a context manager."""
+    """Shows a board on the console until left; a context manager. `on_epoch` is given each finished epoch's row."""
 
     _QUIET_SECONDS = 60.0
 
-    def __init__(self, board: Any, console: Console, *, epochs: int, batch_size: int) -> None:
-        self._board, self._console = board, console
+    def __init__(
+        self,
+        board: Any,
+        console: Console,
+        *,
+        epochs: int,
+        batch_size: int,
+        on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    ) -> None:
+        self._board, self._console, self._on_epoch = board, console, on_epoch
         self._epochs, self._batch_size = epochs, batch_size
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -114,6 +127,8 @@ class ProgressDisplay:
         self._seen += len(lines)
         for line in lines:
             self._print(line if isinstance(line, str) else epoch_line(line, self._epochs))
+            if isinstance(line, dict):
+                self._on_epoch(line)
         if now is None or not live:
             return
         rate = now["step"] * self._batch_size / now["seconds"]

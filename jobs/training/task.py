@@ -9,8 +9,13 @@ from jobs.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Task:
-    """One run, as a rank sees it; `progress` is the handle of a `ProgressBoard`, `stall_timeout` in seconds."""
+    """One run, as a rank sees it.
 
+    `name` is what Ray's dashboard and Prometheus call it; `progress` is the handle of a `ProgressBoard`,
+    `stall_timeout` in seconds.
+    """
+
+    name: str
     config: TrainConfig
     run_uri: str
     dataset: PreparedDataset

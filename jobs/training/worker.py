@@ -20,18 +20,25 @@ from fer_models.card import Card
 from fer_models.checkpoint import load_model, load_training_state, save_checkpoint
 from fer_models.factory import create_model, set_precision, weights_of
 from fer_models.metrics import summarise
+from jobs.telemetry import Telemetry
 from jobs.training.collectives import Collectives
 from jobs.training.precision import POLICIES, common_policy, fastest_policy
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import learning_rate, plateau_reductions, why_finished
 from jobs.training.step import TrainingStep, create_optimizer
 from jobs.training.task import Task
-from jobs.training.telemetry import Telemetry
 from jobs.training.watchdog import Watchdog
 
 VALIDATION_BATCH = 256
 METRIC_ROWS = 65_536
 """Training metrics describe at most this many of an epoch's last predictions, so that memory stays bounded."""
+
+
+_TOLD = [
+    *("epoch", "workers", "images_per_second", "training_loss", "training_accuracy"),
+    *("validation_loss", "validation_accuracy", "validation_macro_f1"),
+]
+"""What of a finished epoch the run's metrics show."""
 
 
 def run_worker(task: Task) -> None:
@@ -66,7 +73,8 @@ class _Worker:
         config, rank, world_size = task.config, collectives.rank, collectives.world_size
         self.task, self.config, self.collectives = task, config, collectives
         self.folder = RunFolder(task.run_uri)
-        self.telemetry = Telemetry(task.run_uri.rpartition("/")[2], config.model) if rank == 0 else None
+        self.telemetry = Telemetry(run=task.name, model=config.model)
+        self.rank_telemetry = Telemetry(run=task.name, model=config.model, rank=str(rank))
         self.watchdog = Watchdog(task.stall_timeout, lambda why: self._say(f"rank {rank}: {why}"))
         whole = split(task.dataset, "training", config.protocol)
         self.training = share(task.dataset, whole, config.train_fraction)
@@ -112,6 +120,7 @@ class _Worker:
         if self.history and self.collectives.rank == 0:
             self._say(f"resuming after epoch {len(self.history)}")
             self.folder.publish(self.config, self.history, self.task.keep)
+            self._report_epoch()
         while not why_finished(self.config, self.history):
             epoch = len(self.history) + 1
             if not self._may_begin(epoch):
@@ -172,18 +181,9 @@ class _Worker:
             kept_rows += len(batch.labels)
             if kept_rows - len(kept[0][0]) >= METRIC_ROWS // self.collectives.world_size:
                 kept_rows -= len(kept.popleft()[0])
-            if self.telemetry and time.perf_counter() - last_report > 1:
+            if time.perf_counter() - last_report > 1:
                 last_report = time.perf_counter()
-                self.telemetry.report_step(
-                    seconds=(last_report - began) / (batch.step + 1), batch_size=config.batch_size, loss=float(loss)
-                )
-                self.task.progress.update.remote(
-                    epoch=epoch,
-                    step=batch.step + 1,
-                    steps=steps,
-                    loss=float(loss),
-                    seconds=last_report - began,
-                )
+                self._report(epoch, batch.step + 1, loss, last_report - began)
         mean_loss = float(np.mean([float(loss) for loss in losses]))
         seconds = time.perf_counter() - began
         labels = np.concatenate([rows for rows, _ in kept])
@@ -197,8 +197,26 @@ class _Worker:
             "communication_share": self.step.communication_seconds / seconds,
             "learning_rate": rate,
         }
+        self.rank_telemetry.set(communication_share=row["communication_share"])
         # The loss that was minimised (smoothed, weighted, mixed), over the whole epoch.
         return row | {f"training_{name}": value for name, value in (metrics | {"loss": mean_loss}).items()}
+
+    def _report(self, epoch: int, step: int, loss: tf.Tensor, seconds: float) -> None:
+        """Tell whoever watches that `step` steps of the epoch took `seconds`."""
+        self.rank_telemetry.set(communication_share=self.step.communication_seconds / seconds)
+        if self.collectives.rank == 0:
+            each = seconds / step
+            self.telemetry.set(
+                step_seconds=each, images_per_second=self.config.batch_size / each, training_loss=float(loss)
+            )
+            steps = self.batches.steps_per_epoch
+            self.task.progress.update.remote(epoch=epoch, step=step, steps=steps, loss=float(loss), seconds=seconds)
+
+    def _report_epoch(self) -> None:
+        row = self.history[-1]
+        self.telemetry.set(
+            step_seconds=row["seconds"] / self.batches.steps_per_epoch, **{name: row[name] for name in _TOLD}
+        )
 
     def _validate(self) -> dict[str, float | None]:
         """Metrics over every validation row, each scored once, by one rank, untouched; calibrates the serving model."""
@@ -253,8 +271,7 @@ class _Worker:
             return str(mistake)
         if self.task.tensorboard:
             _write_tensorboard(self.task.run_uri, self.history[-1])
-        if self.telemetry:
-            self.telemetry.report_epoch(self.history[-1])
+        self._report_epoch()
         self.task.progress.finish_epoch.remote(self.history[-1])
         return None
 

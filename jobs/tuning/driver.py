@@ -20,6 +20,7 @@ from fer_data.errors import UserError
 from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
 from jobs.data import open_data
+from jobs.telemetry import Telemetry
 from jobs.training.config import TrainConfig
 from jobs.training.driver import check_teachers, resolved
 from jobs.training.schedule import why_finished
@@ -174,7 +175,8 @@ def _tune(
     )
     tune_files = join(folder.uri, "ray_tune")
     delete_folder(tune_files)
-    tuner.fit()
+    with board.telemetry:
+        tuner.fit()
     delete_folder(tune_files)
     for trial in folder.trials():  # Under population-based training another might have gone on from them until now.
         if trial.outcome:
@@ -197,9 +199,13 @@ class _SweepBoard(tune.Callback):
         self._metric, mode = metric_and_mode(base)
         self._sign = -1 if mode == "min" else 1
         self._best: tuple[float, str] | None = None
+        self._trials_over = 0
+        self.telemetry = Telemetry(run=folder.uri.rpartition("/")[2], model=base.model, metric=self._metric)
         for trial in folder.trials():
+            self._trials_over += trial.outcome is not None
             if (row := trial.best(base)) is not None:
                 self._take(trial.name, row[self._metric])
+        self.telemetry.set(sweep_trials_over=self._trials_over)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune saves what it is given, and a console cannot be; nothing is restored from it.
@@ -218,6 +224,7 @@ class _SweepBoard(tune.Callback):
     def _take(self, name: str, value: float) -> None:
         if self._best is None or self._sign * value > self._sign * self._best[0]:
             self._best = value, name
+            self.telemetry.set(sweep_best=value)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         name = trial.config[TRIAL_KEY]
@@ -239,6 +246,8 @@ class _SweepBoard(tune.Callback):
         if not self._folder.has_begun(name):  # It failed before it could say so itself.
             self._folder.begin(name, parameters_of(trial.config))
         self._folder.finish(name, outcome)
+        self._trials_over += 1
+        self.telemetry.set(sweep_trials_over=self._trials_over)
         if self._scheduler.scheduler != "pbt":
             self._folder.clear(name)
         self._print(f"trial {name}  {outcome.why}" + (f": {outcome.error}" if outcome.error else ""))

@@ -124,9 +124,11 @@ class TrialRun(tune.Trainable):
 
     def _start(self) -> None:
         setup = self._setup
-        self._board = ProgressBoard.remote(gated=True)  # type: ignore[attr-defined]
+        name = f"{setup.sweep_uri.rpartition('/')[2]}-{self._name}"
+        self._board = ProgressBoard.remote(name, gated=True)  # type: ignore[attr-defined]
         self._seen = 0
         task = Task(
+            name,
             self._config,
             self._run.uri,
             setup.dataset,

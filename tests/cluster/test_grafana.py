@@ -1,7 +1,7 @@
 import json
 import re
 
-from jobs.training.telemetry import METRICS
+from jobs.telemetry import METRICS
 from tests.conftest import REPOSITORY
 
 

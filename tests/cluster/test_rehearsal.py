@@ -16,7 +16,7 @@ import pytest
 
 from cluster.rehearse import HEAD, Rehearsal
 from fer_data.errors import UserError
-from jobs.training.telemetry import METRICS
+from jobs.telemetry import TRAINING
 from tests.conftest import REPOSITORY
 from tests.processes import PATIENCE_SECONDS, assert_all_end
 
@@ -84,7 +84,7 @@ def test_every_job_runs_to_its_end_with_driver_and_workers_on_different_nodes(re
     until(lambda: nodes_with(rehearsal, "ray::RayTrainWorker") == {"1", "2"}, train)
     assert nodes_with(rehearsal, "jobs/train_cnn.py --workers") == {HEAD}
     until(lambda: 'run="cnn"' in "".join(told(rehearsal, "ray_fer_validation_accuracy")), train)
-    assert {line.partition("{")[0] for line in told(rehearsal, "ray_fer_")} == {f"ray_{name}" for name in METRICS}
+    assert {line.partition("{")[0] for line in told(rehearsal, "ray_fer_")} == {f"ray_{name}" for name in TRAINING}
     assert "epoch 9/9" in finish(train)
     resnet = submit(
         *(rehearsal, "jobs/train_resnet.py", "--workers", 2, "--epochs", 1, "--batch-size", 96, "--optimizer", "sgd"),

@@ -27,7 +27,7 @@ def test_data_that_disappear_while_they_are_scored_are_told_in_a_line(tmp_path):
     shards = plan(dataset, ["public_test"], "challenge")
     Path(dataset.uri, shards[0].group.part).unlink()
     contenders = contenders_from([tiny_checkpoint(str(tmp_path / "a"))])
-    task = ScoringTask(contenders, Arithmetic(1, "float32"), 64, "none", False)
+    task = ScoringTask("report", contenders, Arithmetic(1, "float32"), 64, "none", False)
     connect()
     try:
         with pytest.raises(UserError, match=r"part-public_test-00000.parquet is missing") as raised:

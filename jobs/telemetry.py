@@ -1,0 +1,77 @@
+"""What jobs tell Ray's Prometheus endpoint, on every node; cluster/grafana_dashboard.json draws it."""
+
+import threading
+from types import TracebackType
+
+from ray.util.metrics import Gauge
+
+TRAINING = {
+    "fer_images_per_second": "Images trained in a second, over all workers",
+    "fer_step_seconds": "Seconds of a training step",
+    "fer_training_loss": "Loss of the last step that was looked at",
+    "fer_epoch": "Epochs that are finished",
+    "fer_workers": "Workers of the last epoch",
+    "fer_training_accuracy": "Accuracy on the last epoch's augmented training images",
+    "fer_validation_accuracy": "Accuracy on the validation images after the last epoch",
+    "fer_validation_macro_f1": "Macro-F1 on the validation images after the last epoch",
+    "fer_validation_loss": "Log loss on the validation images after the last epoch",
+    "fer_communication_share": "Share of an epoch's time in which a rank sums gradients over the workers, or waits",
+}
+"""Of a run, or of a trial, by its name and model; the last also by rank: the slowest waits least."""
+SWEEP = {
+    "fer_sweep_best": "Best value so far of what a sweep compares trials by",
+    "fer_sweep_trials_over": "Trials of a sweep that have ended",
+}
+SCORING = {"fer_scoring_images_per_second": "Images that one scoring process gets done in a second"}
+"""Of an evaluation; Ray's own label WorkerId tells its processes apart."""
+
+METRICS = TRAINING | SWEEP | SCORING
+"""Gauges by name; Prometheus sees them with Ray's `ray_` in front."""
+
+
+class Telemetry:
+    """Gauges that all have the same labels, until closed; a context manager.
+
+    Ray exports a gauge once for each time that it is set, and drops it two reports later: what holds for the minutes
+    of an epoch must be said over and over, which a thread does.
+    """
+
+    _EVERY_SECONDS = 1.0
+
+    def __init__(self, **labels: str) -> None:
+        self._labels = labels
+        self._gauges: dict[str, Gauge] = {}
+        self._values: dict[str, float] = {}
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, name="telemetry", daemon=True)
+
+    def set(self, **values: float | None) -> None:
+        """Tell of these metrics, by their names without `fer_`; None takes one back."""
+        for name, value in values.items():
+            name = f"fer_{name}"
+            if value is None:
+                self._values.pop(name, None)
+                continue
+            if name not in self._gauges:
+                gauge = Gauge(name, METRICS[name], tag_keys=tuple(self._labels))
+                self._gauges[name] = gauge.set_default_tags(self._labels)
+            self._values[name] = float(value)
+            self._gauges[name].set(float(value))
+        if not self._thread.is_alive() and not self._closed.is_set():
+            self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def __enter__(self) -> "Telemetry":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _repeat(self) -> None:
+        while not self._closed.wait(self._EVERY_SECONDS):
+            for name, value in list(self._values.items()):
+                self._gauges[name].set(value)

@@ -1,0 +1,30 @@
+import subprocess
+import sys
+
+from tests.conftest import REPOSITORY
+
+BLOCK = """
+import os
+from jobs.tensorflow_environment import quiet_start, tensorflow_environment
+os.environ |= tensorflow_environment()
+with quiet_start():
+    {}
+os.write(2, b"I0000 after\\n")
+"""
+
+
+def stderr(body: str) -> str:
+    code = BLOCK.format(body)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    ).stderr
+
+
+def test_tensorflow_starts_without_a_word():
+    assert stderr("import tensorflow") == "I0000 after\n"
+
+
+def test_warnings_and_the_last_words_of_a_crash_come_through():
+    lines = r'b"I0000 a note\nW0000 a warning\nF0000 no AVX\n"'
+    assert stderr(f"os.write(2, {lines})") == "W0000 a warning\nF0000 no AVX\nI0000 after\n"
+    assert stderr(f"os.write(2, {lines}); os.abort()") == "W0000 a warning\nF0000 no AVX\n"
