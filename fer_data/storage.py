@@ -155,9 +155,10 @@ def _s3(environment: tuple[tuple[str, str], ...]) -> fs.FileSystem:
         options |= {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
     if region or endpoint:
         options["region"] = region or "us-east-1"
-    # The SDK's own patience is minutes; a wrong endpoint should be reported while someone is watching.
+    # The SDK's own patience is minutes; a wrong endpoint should be reported while someone is watching. A server that
+    # has taken a request and is silent for a while may be left to it.
     retry = fs.AwsStandardS3RetryStrategy(max_attempts=4)
-    return fs.S3FileSystem(connect_timeout=10, retry_strategy=retry, **options)
+    return fs.S3FileSystem(connect_timeout=10, request_timeout=60, retry_strategy=retry, **options)
 
 
 @lru_cache(maxsize=1)

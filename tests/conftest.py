@@ -26,8 +26,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def write_drawn_set(folder: Path, *, training: int, validation: int, seed: int = 0) -> str:
-    """A prepared data set of drawn faces at `folder`."""
+def write_drawn_set(folder: str | Path, *, training: int, validation: int, seed: int = 0) -> str:
+    """A prepared data set of drawn faces at `folder`, which may be a URI."""
     from fer_data.dataset_writer import write_dataset
     from fer_data.drawn_faces import draw
     from fer_data.rows import rows_table

@@ -1,0 +1,315 @@
+"""Faults, drawn by seed, while real jobs run on a rehearsal cluster; every job must end as it would have without.
+
+    python -m tests.cluster.chaos --faults 50 --seed 1 --out chaos.json
+
+Trains, sweeps and evaluates through `ray job submit` on two nodes of one CPU each. Faults are kill -9 of a process
+that works, of a node, of the head; a process that stops without dying; a node that joins. After a head is killed the
+cluster is restarted and the job submitted again. Weights are compared bit for bit, tables byte for byte, with those
+of jobs that nothing disturbed. Takes about 20 seconds for a fault on two cores. Exits 1 when anything differs, is
+left behind or hangs; the report says what was done when, and how long recovery took.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from cluster.rehearse import HEAD, Rehearsal
+from fer_models.checkpoint_files import STATE_FILE
+from tests.conftest import REPOSITORY, write_drawn_set
+
+PATIENCE_SECONDS = 240
+"""No job may take longer to show progress after a fault, nor a process to go away after a job."""
+STALL_SECONDS = 15
+EPOCHS = 60
+_TRAIN = (
+    *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
+    *("--batch-size", "50", "--ema", "0.9", "--stall-timeout", STALL_SECONDS, "--wait", 5),
+)
+_SWEEP = (
+    *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 4, "--seed", "3"),
+    *("--batch-size", "50", "--epochs", 6, "--stall-timeout", STALL_SECONDS, "--wait", 5),
+)
+_EVALUATE = ("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--corruptions", "--batch-size", 32)
+
+
+@dataclass
+class Fault:
+    """What was done to which job, when, and how long the job took to go on."""
+
+    number: int
+    job: str
+    kind: str
+    at_seconds: float
+    recovery_seconds: float | None = None
+
+
+@dataclass
+class Report:
+    """What came of a chaos run."""
+
+    seed: int
+    faults: list[Fault] = field(default_factory=list)
+    jobs: dict[str, int] = field(default_factory=dict)
+    submissions: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command, how far it is, and whether its results equal the undisturbed ones'."""
+
+    name: str
+    command: tuple[object, ...]
+    output: Path
+    progress: Callable[[Path], int]
+    difference: Callable[[Path, Path], str | None]
+    worker: str
+
+
+def epochs_done(run: Path) -> int:
+    """Epochs of a training run that are saved."""
+    return max((int(card.parent.name[6:]) for card in run.glob("checkpoints/epoch-*/card.json")), default=0)
+
+
+def sweep_epochs_done(sweep: Path) -> int:
+    """Epochs of all trials of a sweep that are saved."""
+    return sum(epochs_done(run) for run in sweep.glob("trials/*"))
+
+
+def shards_done(report: Path) -> int:
+    """Files that an evaluation has written so far, in its workspace or its report."""
+    return sum(1 for _ in report.parent.rglob("*.parquet"))
+
+
+def weights_differ(run: Path, reference: Path) -> str | None:
+    """The first array that differs between the last states of two runs, if any does."""
+    found, expected = (dict(np.load(max(r.glob("checkpoints/epoch-*")) / STATE_FILE)) for r in (run, reference))
+    if epochs_done(run) != epochs_done(reference):
+        return f"{epochs_done(run)} epochs instead of {epochs_done(reference)}"
+    return next((n for n in expected if found[n].tobytes() != expected[n].tobytes()), None)
+
+
+def trials_differ(sweep: Path, reference: Path) -> str | None:
+    """What differs between the trials of two sweeps, apart from how long they took."""
+    found, expected = (pq.read_table(s / "trials.parquet").to_pandas() for s in (sweep, reference))
+    timing = [name for name in expected.columns if "second" in name or "share" in name]
+    found, expected = (
+        table.drop(columns=timing).sort_values("trial", ignore_index=True) for table in (found, expected)
+    )
+    return None if found.equals(expected) else f"{found.compare(expected)}"
+
+
+def tables_differ(report: Path, reference: Path) -> str | None:
+    """The first Parquet table whose bytes differ between two reports, if any does."""
+    names = sorted(str(path.relative_to(reference)) for path in reference.rglob("*.parquet"))
+    if names != sorted(str(path.relative_to(report)) for path in report.rglob("*.parquet")):
+        return "other tables"
+    return next((n for n in names if (report / n).read_bytes() != (reference / n).read_bytes()), None)
+
+
+class Chaos:
+    """Runs jobs on a cluster of its own until the clock of faults has run out."""
+
+    def __init__(self, folder: Path, *, faults: int, seed: int, say: Callable[[str], None]) -> None:
+        self.report = Report(seed)
+        self._folder, self._wanted, self._say = folder, faults, say
+        self._random = random.Random(seed)
+        self._began = time.monotonic()
+        self._nodes_added = 2
+        training = write_drawn_set(folder / "train", training=190, validation=33)
+        scored = write_drawn_set(folder / "score", training=8, validation=3000)
+        runs = ("--storage", folder / "runs")
+        self._train = (*_TRAIN, "--data", training, *runs)
+        self._sweep = (*_SWEEP, "--data", training, *runs)
+        checkpoint = folder / "runs/reference-train/best"
+        self._evaluate = (*_EVALUATE, "--data", scored, "--split", "public_test", "--checkpoint", checkpoint)
+
+    def run(self) -> Report:
+        """All of it. The report's `problems` are empty when nothing was lost, differs, hangs or is left behind."""
+        self._cluster = Rehearsal.up(self._folder / "cluster", nodes=2, cpus=1)
+        try:
+            kinds = ("train", "evaluate", "sweep")
+            references = {kind: self._job(kind, f"reference-{kind}") for kind in kinds}
+            for job in references.values():
+                self._finish(job, disturbed=False)
+            count = 0
+            while len(self.report.faults) < self._wanted and not self.report.problems:
+                kind = kinds[count % len(kinds)]
+                count += 1
+                job = self._job(kind, f"{kind}-{count}")
+                self._finish(job, disturbed=True)
+                if difference := job.difference(job.output, references[kind].output):
+                    self.report.problems.append(f"{job.name} differs: {difference}")
+                self.report.jobs[kind] = self.report.jobs.get(kind, 0) + 1
+                shutil.rmtree(job.output, ignore_errors=True)
+            self._check_nothing_is_left()
+        finally:
+            self._cluster.down()
+        return self.report
+
+    def _job(self, kind: str, name: str) -> Job:
+        runs = self._folder / "runs"
+        if kind == "train":
+            command = (*self._train, "--epochs", EPOCHS, "--name", name)
+            return Job(name, command, runs / name, epochs_done, weights_differ, "ray::RayTrainWorker")
+        if kind == "sweep":
+            command = (*self._sweep, "--name", name)
+            return Job(name, command, runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker")
+        out = self._folder / name / "report"
+        out.parent.mkdir(exist_ok=True)
+        return Job(name, (*self._evaluate, "--out", out), out, shards_done, tables_differ, "MapWorker")
+
+    def _finish(self, job: Job, *, disturbed: bool) -> None:
+        """Submit the job, as often as its head dies, and disturb it until it is done."""
+        self._say(f"{job.name} begins")
+        while True:
+            process = self._submit(job)
+            head_died = disturbed and self._disturb(job, process)
+            try:
+                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+                self.report.problems.append(f"{job.name} hangs: {output[-3000:]}")
+                return
+            if head_died:
+                self._cluster.restart()
+                self._nodes_added = 2
+                continue
+            if process.returncode:
+                self.report.problems.append(f"{job.name} ended with {process.returncode}: {output[-3000:]}")
+            return
+
+    def _submit(self, job: Job) -> subprocess.Popen:
+        self.report.submissions += 1
+        ray = Path(sys.executable).with_name("ray")
+        command = [ray, "job", "submit", "--working-dir", REPOSITORY, "--", sys.executable, *job.command]
+        return subprocess.Popen(
+            [str(part) for part in command],
+            env=os.environ | self._cluster.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _disturb(self, job: Job, process: subprocess.Popen) -> bool:
+        """Faults, each once the job has gone on after the one before, until it is done; whether one was the head's."""
+        fault, since = None, job.progress(job.output)
+        while process.poll() is None:
+            if not self._until(lambda since=since: job.progress(job.output) > since, process):
+                if process.poll() is None:
+                    self.report.problems.append(f"{job.name} made no progress in {PATIENCE_SECONDS} s after {fault}")
+                    process.kill()
+                break
+            if fault:
+                fault.recovery_seconds = round(time.monotonic() - self._began - fault.at_seconds, 1)
+            if len(self.report.faults) >= self._wanted:
+                break
+            time.sleep(self._random.uniform(0, 3))
+            kind = self._random.choices(*zip(*_FAULTS, strict=True))[0]
+            since = job.progress(job.output)
+            if process.poll() is not None or not self._do(kind, job):
+                continue
+            now = round(time.monotonic() - self._began, 1)
+            fault = Fault(len(self.report.faults) + 1, job.name, kind, now)
+            self.report.faults.append(fault)
+            self._say(f"fault {fault.number}: {kind}, {job.name} at {since}")
+            if kind == "head":
+                return True
+        return False
+
+    def _do(self, kind: str, job: Job) -> bool:
+        """Whether the fault could be done: there was something to do it to."""
+        nodes = sorted(set(self._cluster.nodes) - {HEAD})
+        if kind == "head":
+            self._cluster.kill(HEAD)
+            return True
+        if kind == "add":
+            if len(nodes) > 2:
+                return False
+            self._add_node()
+            return True
+        if kind == "node":
+            self._cluster.kill(self._random.choice(nodes))
+            if len(nodes) <= 2:
+                self._add_node()
+            return True
+        workers = sorted(
+            pid for name in nodes for pid, command in self._cluster.processes(name).items() if job.worker in command
+        )
+        if not workers:
+            return False
+        os.kill(self._random.choice(workers), signal.SIGKILL if kind == "worker" else signal.SIGSTOP)
+        return True
+
+    def _add_node(self) -> None:
+        self._nodes_added += 1
+        self._cluster.add(str(self._nodes_added), cpus=1)
+
+    @staticmethod
+    def _until(condition: Callable[[], bool], process: subprocess.Popen) -> bool:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if condition():
+                return True
+            time.sleep(0.1)
+        return False
+
+    def _check_nothing_is_left(self) -> None:
+        """No process of a job may be left once the jobs are over."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            left = {
+                pid: command
+                for name in self._cluster.nodes
+                for pid, command in self._cluster.processes(name).items()
+                if "RayTrainWorker" in command or "jobs/" in command
+            }
+            if not left:
+                return
+            time.sleep(1)
+        self.report.problems.append(f"left behind: {left}")
+
+
+_FAULTS = [("worker", 10), ("node", 6), ("stopped", 2), ("add", 2), ("head", 2)]
+"""Kinds, and how often each is drawn beside the others."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the clock and write its report; the exit code is 1 when there were problems."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("chaos.json"))
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        chaos = Chaos(Path(folder), faults=options.faults, seed=options.seed, say=print)
+        report = chaos.run()
+    options.out.write_text(json.dumps(asdict(report), indent=1))
+    kinds = [fault.kind for fault in report.faults]
+    recovered = [fault.recovery_seconds for fault in report.faults if fault.recovery_seconds is not None]
+    print(
+        f"{len(kinds)} faults ({', '.join(f'{kinds.count(kind)} {kind}' for kind, _ in _FAULTS)}) in "
+        f"{sum(report.jobs.values())} jobs of {report.submissions} submissions; recovery took "
+        f"{np.median(recovered or [0]):.0f} s at the median, {max(recovered or [0]):.0f} at most; report {options.out}"
+    )
+    for problem in report.problems:
+        print(f"PROBLEM {problem}")
+    return int(bool(report.problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
