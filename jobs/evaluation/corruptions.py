@@ -18,7 +18,7 @@ def _gaussian_noise(image: Image, strength: int, random: _Random) -> Image:
 
 
 def _shot_noise(image: Image, strength: int, random: _Random) -> Image:
-    photons = (80, 30, 12)[strength]
+    photons = (500, 100, 32)[strength]  # At mid-grey as much noise as `gaussian_noise` makes.
     return random.poisson(image / 255 * photons) / photons * 255
 
 

@@ -42,7 +42,7 @@ _SWEEP = (
     *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 4, "--seed", "3"),
     *("--batch-size", "50", "--epochs", 6, "--stall-timeout", STALL_SECONDS, "--wait", 5),
 )
-_EVALUATE = ("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--corruptions", "--batch-size", 32)
+_EVALUATE = ("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--tta", "ten_crop", "--wait", 5)
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Chaos:
         self._began = time.monotonic()
         self._nodes_added = 2
         training = write_drawn_set(folder / "train", training=190, validation=33)
-        scored = write_drawn_set(folder / "score", training=8, validation=3000)
+        scored = write_drawn_set(folder / "score", training=8, validation=8192)
         runs = ("--storage", folder / "runs")
         self._train = (*_TRAIN, "--data", training, *runs)
         self._sweep = (*_SWEEP, "--data", training, *runs)
