@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 
 from cluster.connect import wait_for_room, worker_resources
 from fer_data.dataset import PreparedDataset
@@ -20,6 +21,7 @@ from jobs.evaluation.source import ShardSource
 
 MAX_RESTARTS = 3
 """How often each actor may die."""
+_DEATHS = (RayActorError, NodeDiedError, WorkerCrashedError, ObjectLostError)
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,36 @@ def score(
 ) -> Iterator[Scored]:
     """What comes of each of `shards`, in any order, each once.
 
-    An actor or a read task that dies is started again and its shard done anew. Raises UserError when a
-    checkpoint cannot be used or the data cannot be read, RuntimeError when a shard is missing at the end.
+    An actor or a read task that dies is started again and its shard done anew; when too many have died, all begin
+    again with what is left, as long as something was scored meanwhile. Raises UserError when a checkpoint cannot be
+    used or the data cannot be read, RuntimeError when a shard is missing at the end.
     """
     _quiet()
     # Ray will drop these two options, and has no others yet for how often an actor may restart.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+    missing = {shard.index: shard for shard in shards}
+    while missing:
+        before = len(missing)
+        try:
+            for scored in _stream(dataset, list(missing.values()), task, workers, share):
+                rows = missing.pop(scored.shard).rows * len(task.contenders)
+                if scored.predictions.num_rows != rows:
+                    raise RuntimeError(f"shard {scored.shard} came back with {scored.predictions.num_rows} rows")
+                yield scored
+        except _DEATHS:
+            if len(missing) == before:
+                raise
+        else:
+            break
+    if missing:
+        rows = sum(shard.rows for shard in missing.values())
+        raise RuntimeError(f"{len(missing)} shards with {rows} rows were never scored")
+
+
+def _stream(
+    dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, workers: int, share: Share
+) -> Iterator[Scored]:
+    """What actors of one pool say of `shards`."""
     scored = ray.data.read_datasource(
         ShardSource(dataset, shards),
         # The actors hold the processors; reading ahead is a fraction of their work.
@@ -91,20 +117,16 @@ def score(
         num_gpus=share.gpus or None,
         # Ray Data's own default, restarting for ever, would never tell of a model that crashes its process.
         max_restarts=MAX_RESTARTS,
-        max_task_retries=MAX_RESTARTS,
+        # A machine that is gone is no longer reached for a while before its actors restart, and each call that does
+        # not reach one counts.
+        max_task_retries=-1,
     )
-    missing = {shard.index: shard.rows for shard in shards}
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for row in batch.to_pylist():
             about = About(**json.loads(row["about"]))
             if about.mistake:
                 raise UserError(about.mistake)
-            predictions = from_bytes(row["predictions"])
-            if predictions.num_rows != missing.pop(row["shard"]) * len(task.contenders):
-                raise RuntimeError(f"shard {row['shard']} came back with {predictions.num_rows} rows")
-            yield Scored(row["shard"], predictions, from_bytes(row["corrupted"]), about)
-    if missing:
-        raise RuntimeError(f"{len(missing)} shards with {sum(missing.values())} rows were never scored")
+            yield Scored(row["shard"], from_bytes(row["predictions"]), from_bytes(row["corrupted"]), about)
 
 
 def _quiet() -> None:

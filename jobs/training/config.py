@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import tomllib
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -223,12 +224,13 @@ class TrainConfig:
 
     @classmethod
     def read(cls, uri: str) -> "TrainConfig":
-        """The configuration in the JSON file at `uri`. Raises UserError when it is none."""
-        text = read_file(uri)
+        """The configuration in the TOML file (by its name) or JSON file at `uri`. Raises UserError when it is none."""
+        content = read_file(uri)
+        toml = uri.endswith(".toml")
         try:
-            values = json.loads(text)
+            values = tomllib.loads(content.decode()) if toml else json.loads(content)
         except ValueError as error:
-            raise UserError(f"{redacted(uri)}: not JSON: {one_line(error)}") from None
+            raise UserError(f"{redacted(uri)}: not {'TOML' if toml else 'JSON'}: {one_line(error)}") from None
         if not isinstance(values, dict):
             raise UserError(f"{redacted(uri)}: not a configuration: give the config.json of a run")
         return cls.from_dict(values, uri)

@@ -32,17 +32,18 @@ from tests.conftest import REPOSITORY, write_drawn_set
 
 PATIENCE_SECONDS = 240
 """No job may take longer to show progress after a fault, nor a process to go away after a job."""
+_WHOLE_JOB_SECONDS = 900
 STALL_SECONDS = 15
-EPOCHS = 60
+EPOCHS = 20
 _TRAIN = (
     *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
     *("--batch-size", "50", "--ema", "0.9", "--stall-timeout", STALL_SECONDS, "--wait", 5),
 )
 _SWEEP = (
-    *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 4, "--seed", "3"),
-    *("--batch-size", "50", "--epochs", 6, "--stall-timeout", STALL_SECONDS, "--wait", 5),
+    *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 3, "--seed", "3"),
+    *("--batch-size", "50", "--epochs", 4, "--stall-timeout", STALL_SECONDS, "--wait", 5),
 )
-_EVALUATE = ("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--tta", "ten_crop", "--wait", 5)
+_EVALUATE = ("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--tta", "flip", "--wait", 5)
 
 
 @dataclass
@@ -77,6 +78,8 @@ class Job:
     progress: Callable[[Path], int]
     difference: Callable[[Path, Path], str | None]
     worker: str
+    is_done: Callable[[], bool] = lambda: False
+    """Whether the output is there, where the same command again would refuse to replace it."""
 
 
 def epochs_done(run: Path) -> int:
@@ -123,12 +126,13 @@ def tables_differ(report: Path, reference: Path) -> str | None:
 class Chaos:
     """Runs jobs on a cluster of its own until the clock of faults has run out."""
 
-    def __init__(self, folder: Path, *, faults: int, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, *, faults: int, per_job: int, seed: int, say: Callable[[str], None]) -> None:
         self.report = Report(seed)
-        self._folder, self._wanted, self._say = folder, faults, say
+        self._folder, self._wanted, self._per_job, self._say = folder, faults, per_job, say
         self._random = random.Random(seed)
         self._began = time.monotonic()
         self._nodes_added = 2
+        self._log = folder / "job.log"
         training = write_drawn_set(folder / "train", training=190, validation=33)
         scored = write_drawn_set(folder / "score", training=8, validation=8192)
         runs = ("--storage", folder / "runs")
@@ -170,45 +174,50 @@ class Chaos:
             return Job(name, command, runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker")
         out = self._folder / name / "report"
         out.parent.mkdir(exist_ok=True)
-        return Job(name, (*self._evaluate, "--out", out), out, shards_done, tables_differ, "MapWorker")
+        return Job(name, (*self._evaluate, "--out", out), out, shards_done, tables_differ, "MapWorker", out.exists)
 
     def _finish(self, job: Job, *, disturbed: bool) -> None:
-        """Submit the job, as often as its head dies, and disturb it until it is done."""
+        """Submit the job, as often as its head dies, and disturb it on its way if it is to be."""
         self._say(f"{job.name} begins")
+        last = min(self._wanted, len(self.report.faults) + self._per_job) if disturbed else 0
         while True:
             process = self._submit(job)
-            head_died = disturbed and self._disturb(job, process)
+            head_died = self._disturb(job, process, last)
             try:
-                output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+                process.wait(timeout=_WHOLE_JOB_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-                output, _ = process.communicate()
-                self.report.problems.append(f"{job.name} hangs: {output[-3000:]}")
+                self.report.problems.append(f"{job.name} hangs: {self._said()}")
                 return
             if head_died:
                 self._cluster.restart()
-                self._nodes_added = 2
+                if job.is_done():
+                    return
                 continue
             if process.returncode:
-                self.report.problems.append(f"{job.name} ended with {process.returncode}: {output[-3000:]}")
+                self.report.problems.append(f"{job.name} ended with {process.returncode}: {self._said()}")
             return
 
     def _submit(self, job: Job) -> subprocess.Popen:
         self.report.submissions += 1
         ray = Path(sys.executable).with_name("ray")
         command = [ray, "job", "submit", "--working-dir", REPOSITORY, "--", sys.executable, *job.command]
-        return subprocess.Popen(
-            [str(part) for part in command],
-            env=os.environ | self._cluster.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self._log.open("w") as log:
+            return subprocess.Popen(
+                [str(part) for part in command],
+                env=os.environ | self._cluster.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
-    def _disturb(self, job: Job, process: subprocess.Popen) -> bool:
-        """Faults, each once the job has gone on after the one before, until it is done; whether one was the head's."""
+    def _said(self) -> str:
+        """The end of what the last job printed."""
+        return self._log.read_text(errors="replace")[-3000:]
+
+    def _disturb(self, job: Job, process: subprocess.Popen, last: int) -> bool:
+        """Faults up to the `last`, each once the job has gone on after the one before; whether one was the head's."""
         fault, since = None, job.progress(job.output)
-        while process.poll() is None:
+        while process.poll() is None and (fault or len(self.report.faults) < last):
             if not self._until(lambda since=since: job.progress(job.output) > since, process):
                 if process.poll() is None:
                     self.report.problems.append(f"{job.name} made no progress in {PATIENCE_SECONDS} s after {fault}")
@@ -216,7 +225,7 @@ class Chaos:
                 break
             if fault:
                 fault.recovery_seconds = round(time.monotonic() - self._began - fault.at_seconds, 1)
-            if len(self.report.faults) >= self._wanted:
+            if len(self.report.faults) >= last:
                 break
             time.sleep(self._random.uniform(0, 3))
             kind = self._random.choices(*zip(*_FAULTS, strict=True))[0]
@@ -292,11 +301,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the clock and write its report; the exit code is 1 when there were problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--per-job", type=int, default=6, help="faults that one job has to bear, at most (6)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("chaos.json"))
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        chaos = Chaos(Path(folder), faults=options.faults, seed=options.seed, say=print)
+        chaos = Chaos(
+            Path(folder),
+            faults=options.faults,
+            per_job=options.per_job,
+            seed=options.seed,
+            say=lambda line: print(line, flush=True),
+        )
         report = chaos.run()
     options.out.write_text(json.dumps(asdict(report), indent=1))
     kinds = [fault.kind for fault in report.faults]

@@ -7,6 +7,7 @@ from fer_data.errors import UserError
 from jobs.training.config import TrainConfig
 from jobs.training.options import parse_train_options
 from jobs.training.recipes import RECIPES
+from tests.conftest import REPOSITORY
 
 MODELS = ("cnn", "compact")
 
@@ -55,11 +56,22 @@ def test_a_bad_configuration_file_is_refused_with_file_and_field(tmp_path, chang
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("content", ["", "not json", "[1]", "3"])
-def test_a_configuration_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"config\.json"):
-        options("--config", str(tmp_path / "config.json"))
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.json", ""), ("config.json", "not json"), ("config.json", "[1]"), ("config.json", "3"), ("a.toml", "[1")],
+)
+def test_a_configuration_that_is_none_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=name):
+        options("--config", str(tmp_path / name))
+
+
+def test_the_released_recipe_is_the_released_checkpoint_s_configuration():
+    card = json.loads((REPOSITORY / "fer_models/released/card.json").read_text())
+    recipe = options("--config", str(REPOSITORY / "fer_models/released/recipe.toml")).train
+    trained = TrainConfig.from_dict(card["configuration"], "card.json")
+    distillation = replace(trained.distillation, teacher=())
+    assert recipe == replace(trained, data=None, distillation=distillation)
 
 
 @pytest.mark.parametrize(
