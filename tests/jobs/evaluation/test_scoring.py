@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from fer_data.dataset import open_dataset
@@ -35,6 +37,39 @@ def test_data_that_disappear_while_they_are_scored_are_told_in_a_line(tmp_path):
     finally:
         ray.shutdown()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("lives", [[2, 1, 2], [2, 0]])
+def test_scoring_begins_again_with_what_is_left_as_long_as_it_gets_on(tmp_path, monkeypatch, lives):
+    """`lives`: how many shards are scored before all actors are gone, each time."""
+    from ray.exceptions import ActorDiedError
+
+    from jobs.evaluation import scoring
+    from jobs.evaluation.scorer import About
+
+    dataset = open_dataset(write_drawn_set(tmp_path / "set", training=0, validation=20))
+    (shard,) = plan(dataset, ["public_test"], "challenge")
+    shards = [replace(shard, index=index) for index in range(5)]
+    passes = []
+
+    def stream(dataset, remaining, *rest):
+        passes.append([shard.index for shard in remaining])
+        for shard in remaining[: lives[len(passes) - 1]]:
+            yield scoring.Scored(shard.index, pa.table({"row": range(shard.rows)}), pa.table({}), About({}, {}))
+        if len(remaining) > lives[len(passes) - 1]:
+            raise ActorDiedError
+
+    monkeypatch.setattr(scoring, "_stream", stream)
+    contenders = contenders_from([tiny_checkpoint(str(tmp_path / "a"))])
+    task = ScoringTask("report", contenders, Arithmetic(1, "float32"), 64, "none", False)
+    scored = scoring.score(dataset, shards, task, 1, scoring.Share(1, 0))
+    if 0 in lives:
+        with pytest.raises(ActorDiedError):
+            list(scored)
+        assert passes == [[0, 1, 2, 3, 4], [2, 3, 4]]
+    else:
+        assert [one.shard for one in scored] == [0, 1, 2, 3, 4]
+        assert passes == [[0, 1, 2, 3, 4], [2, 3, 4], [3, 4]]
 
 
 def test_the_driver_imports_neither_tensorflow_nor_keras_and_the_command_line_no_ray():
