@@ -39,6 +39,7 @@ _STATE = "cluster.json"
 _STARTED = "Ray runtime started"
 """What `ray start` says once the head knows the node."""
 _PATIENCE_SECONDS = 180
+_ATTEMPTS = 3
 
 
 @dataclass
@@ -146,6 +147,17 @@ class Rehearsal:
         self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:
+        """Start a node and wait until the head knows it; again when it ends at once, as where a port was taken."""
+        for attempt in reversed(range(_ATTEMPTS)):
+            try:
+                self._start_once(name, *arguments)
+                return
+            except UserError:
+                if not attempt or self.is_running(name):
+                    raise
+                _kill_session(self.nodes[name])
+
+    def _start_once(self, name: str, *arguments: object) -> None:
         agent, grpc, runtime, self.metrics[name] = free_ports(4)
         command = [
             *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
