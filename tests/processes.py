@@ -5,10 +5,25 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 PATIENCE_SECONDS = 300
+
+
+def run_to_end(command: Sequence[object], cwd: Path) -> str:
+    """What `command` printed on its way to its end, which must be a good one."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen) -> None:

@@ -5,7 +5,7 @@
 Trains, sweeps and evaluates through `ray job submit` on two nodes of one CPU each. Faults are kill -9 of a process
 that works, of a node, of the head; a process that stops without dying; a node that joins. After a head is killed the
 cluster is restarted and the job submitted again. Weights are compared bit for bit, tables byte for byte, with those
-of jobs that nothing disturbed. Takes about 20 seconds for a fault on two cores. Exits 1 when anything differs, is
+of jobs that nothing disturbed. Exits 1 when anything differs, is
 left behind or hangs; the report says what was done when, and how long recovery took.
 """
 

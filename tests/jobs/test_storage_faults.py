@@ -1,6 +1,5 @@
 """Jobs on an S3 server that fails requests, or keeps them waiting, end as on one that does neither."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from fer_data.storage import read_file
 from fer_models.checkpoint import load_training_state
 from tests.conftest import REPOSITORY, write_drawn_set
 from tests.flaky_storage import FlakyStorage
-from tests.processes import PATIENCE_SECONDS
+from tests.processes import run_to_end
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 STALL_SECONDS = 30
@@ -31,16 +30,7 @@ def behind(server: str, monkeypatch: pytest.MonkeyPatch, **faults: Callable) -> 
 
 
 def run(*command: object) -> None:
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    run_to_end([sys.executable, *command], REPOSITORY)
 
 
 def train_and_evaluate(bucket: str, data: str, name: str) -> tuple[dict, dict[str, bytes]]:

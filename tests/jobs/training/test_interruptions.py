@@ -15,7 +15,7 @@ from fer_models.checkpoint import load_model
 from fer_models.checkpoint_files import STATE_FILE
 from fer_models.metrics import log_loss
 from tests.conftest import REPOSITORY, write_drawn_set
-from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, until
+from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, run_to_end, until
 
 pytestmark = pytest.mark.cluster
 EPOCHS = 4
@@ -49,17 +49,7 @@ class Run:
 
     def finish(self) -> str:
         """Run the command to its end; returns what it printed."""
-        done = subprocess.run(
-            self.command,
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        return run_to_end(self.command, REPOSITORY)
 
     @staticmethod
     def descendants(process: subprocess.Popen) -> list[tuple[int, str]]:
