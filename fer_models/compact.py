@@ -1,4 +1,4 @@
-"""A residual network of at most 490,000 parameters and 60 million multiply-adds per face."""
+"""A residual network of at most 490,000 parameters and 60 million multiply-adds per face; larger where asked to be."""
 
 import keras
 
@@ -10,21 +10,24 @@ _STAGES = ((40, 1), (80, 2), (96, 1))
 """Filters and residual blocks of each stage, the first of which halves the resolution."""
 
 
-def compact(dropout: float = 0.3) -> keras.Model:
+def compact(dropout: float = 0.3, width: float = 1.0) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
     Every image is standardised by its own mean and deviation, then a stem and
     three residual stages with squeeze-and-excitation (He et al. 2015,
     arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507) at 24, 12 and 6 pixels.
+    `width` multiplies the filters of each (Zagoruyko and Komodakis 2016,
+    arXiv:1605.07146); parameters and multiply-adds grow with its square.
     """
     pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)
     x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name="standardise")(x)
-    x = _convolution(x, 32, name="stem")
+    x = _convolution(x, round(32 * width), name="stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
     for i, (filters, blocks) in enumerate(_STAGES):
         for block in range(blocks):
-            x = _residual_block(x, filters, strides=1 if block else 2, name=f"stage{i + 1}_block{block + 1}")
+            name = f"stage{i + 1}_block{block + 1}"
+            x = _residual_block(x, round(filters * width), strides=1 if block else 2, name=name)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     probabilities = keras.layers.Dense(NUM_CLASSES, activation="softmax", dtype="float32", name="emotion")(x)

@@ -18,7 +18,7 @@ def create_model(name: str, *, dropout: float | None = None, precision: str = "f
     `precision` is a Keras dtype policy (`float32`, `mixed_bfloat16`,
     `mixed_float16`): variables and probabilities are float32 under each.
     `dropout` replaces the network's own rate; `options` are the network's own
-    (`input_size`, `head` and `preprocessing` of `resnet50`). Raises KeyError for an unknown name.
+    (`width` of `compact`; `input_size`, `head` and `preprocessing` of `resnet50`). Raises KeyError for an unknown name.
     """
     if dropout is not None:
         options["dropout"] = dropout

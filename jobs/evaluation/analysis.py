@@ -128,15 +128,17 @@ class Analysis:
 
     def _tables(self, columns: list[str] | None = None) -> Iterator[tuple[Shard, np.ndarray, pa.Table]]:
         """Each shard in order, which of its rows leak from training, and its predictions."""
-        for shard, leaked in zip(self._shards, self._leaks, strict=True):
+        for shard, rows in zip(self._shards, self._leaks, strict=True):
+            leaked = np.zeros(shard.rows, bool)
+            leaked[rows] = True
             yield shard, leaked, pq.read_table(self._workspace.path("predictions", shard), columns=columns)
 
 
 def _leaks(dataset: PreparedDataset, shards: Sequence[Shard]) -> list[np.ndarray]:
-    """For each shard, which rows' pixels occur among the training rows: bool [n]."""
+    """For each shard, the few of its rows whose pixels occur among the training rows: int64 [n], sorted."""
     training = [_hashes(dataset, group) for group in dataset.row_groups("training")]
     known = np.unique(np.concatenate(training)) if training else np.empty(0, np.uint64)
-    return [np.isin(_hashes(dataset, shard.group)[shard.positions], known) for shard in shards]
+    return [np.flatnonzero(np.isin(_hashes(dataset, shard.group)[shard.positions], known)) for shard in shards]
 
 
 def _hashes(dataset: PreparedDataset, group: RowGroup) -> np.ndarray:

@@ -26,8 +26,10 @@ class ClassAucs:
     def add_negatives(self, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """The same rows once more."""
         if self._own is None:
-            self._own = [np.sort(np.concatenate([*parts, np.empty(0, np.float32)])) for parts in self._parts]
-            self._parts = []
+            self._own = []
+            while self._parts:  # Class after class, so that hardly more than one is there twice.
+                self._own.append(np.concatenate([*self._parts.pop(0), np.empty(0, np.float32)]))
+                self._own[-1].sort()
         for c, own in enumerate(self._own):
             others = probabilities[labels != c, c].astype(np.float32)
             self._negatives[c] += len(others)

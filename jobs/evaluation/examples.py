@@ -46,7 +46,7 @@ def confident_mistakes(
     """The `count` mistakes on `split` that the `position`-th checkpoint was surest of."""
     best: list[Example] = []
     for shard in shards:
-        if split not in shard.members:
+        if split not in shard.taken:
             continue
         table = pq.read_table(workspace.path("predictions", shard))
         rows = rows_of(table, position, shard.rows)
@@ -66,7 +66,7 @@ def suspected_label_errors(workspace: Workspace, shards: Sequence[Shard], models
     """
     found: list[Example] = []
     for shard in shards:
-        if split not in shard.members:
+        if split not in shard.taken:
             continue
         table = pq.read_table(workspace.path("predictions", shard))
         every = [rows_of(table, position, shard.rows) for position in range(models)]

@@ -1,7 +1,6 @@
 """From finished predictions to everything else in the report."""
 
 import json
-import resource
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from jobs.evaluation.plots import draw_all
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.terminal import print_comparisons, print_metrics
 from jobs.evaluation.workspace import RUN_FILE, Workspace
+from jobs.memory import peak_mib
 
 FACES = 24
 """How many faces a gallery shows."""
@@ -72,7 +72,7 @@ def write_report(
     page = render(run=run, tables=found, labels=labels, plots=plots, galleries=galleries)
     workspace.write("report.html", page.encode())
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    run["driver_peak_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    run["driver_peak_mib"] = round(peak_mib(), 1)
     workspace.write(RUN_FILE, (json.dumps(run, indent=1) + "\n").encode())
     print_metrics(found["metrics"], labels, console)
     print_comparisons(found["comparisons"], labels, console)

@@ -31,10 +31,9 @@ def read_shard(dataset: PreparedDataset, shard: Shard) -> pa.Table:
     `error` says what is wrong with a row whose pixels are missing, cannot be read or are not those that
     were prepared; its pixels are then zeros. Raises UserError when even ids and labels cannot be read.
     """
-    table = dataset.read(shard.group, columns=("image_id", "usage", "label", "pixels_hash")).take(
-        pa.array(shard.positions)
-    )
-    pixels, errors = _pixels(dataset, shard)
+    positions = shard.positions
+    table = dataset.read(shard.group, columns=("image_id", "usage", "label", "pixels_hash")).take(pa.array(positions))
+    pixels, errors = _pixels(dataset, shard, positions)
     stated = table.column("pixels_hash").combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(hashes_of(pixels) != stated):
         errors[row] = errors[row] or "the pixels are damaged: they do not match their hash"
@@ -53,8 +52,8 @@ def read_shard(dataset: PreparedDataset, shard: Shard) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=BLOCK_SCHEMA)
 
 
-def _pixels(dataset: PreparedDataset, shard: Shard) -> tuple[np.ndarray, list[str | None]]:
-    """The shard's images, uint8 [n, 2304], zeros where there are none, and each row's error so far."""
+def _pixels(dataset: PreparedDataset, shard: Shard, positions: np.ndarray) -> tuple[np.ndarray, list[str | None]]:
+    """The images at `positions`, uint8 [n, 2304], zeros where there are none, and each row's error so far."""
     pixels = np.zeros((shard.rows, PIXELS), np.uint8)
     errors: list[str | None] = [None] * shard.rows
     try:
@@ -68,9 +67,9 @@ def _pixels(dataset: PreparedDataset, shard: Shard) -> tuple[np.ndarray, list[st
         except (OSError, pa.ArrowException) as error:
             return pixels, [f"the pixels cannot be read: {one_line(error, 120)}"] * shard.rows
     if not column.null_count:
-        images = pixels_of(pa.table({"pixels": column}))[shard.positions]
+        images = pixels_of(pa.table({"pixels": column}))[positions]
         return images.reshape(shard.rows, PIXELS), errors
-    for row, value in enumerate(column.combine_chunks().take(pa.array(shard.positions))):
+    for row, value in enumerate(column.combine_chunks().take(pa.array(positions))):
         image = value.as_py()
         if image is None:
             errors[row] = "the pixels are missing"

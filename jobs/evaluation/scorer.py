@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from jobs.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from jobs.evaluation.networks import Arithmetic, Network, load_network
 from jobs.evaluation.schemas import PREDICTIONS
 from jobs.evaluation.views import views
+from jobs.memory import peak_mib
 from jobs.telemetry import Telemetry
 from jobs.tensorflow_environment import tensorflow_environment
 
@@ -108,7 +108,7 @@ class Scorer:
             {name: network.warnings for name, network in self._networks.items() if network.warnings},
             self._mistake,
             os.getpid(),
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            peak_mib(),
         )
 
     def _score(self, block: pa.Table) -> tuple[pa.Table, pa.Table]:

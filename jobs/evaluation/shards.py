@@ -14,15 +14,16 @@ from fer_data.storage import join, redacted
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows of one row group. `positions` (int32, sorted) are the rows to score;
+    """Rows of one row group: `rows` of them, those that any split takes.
 
-    `members` says by split which of these belong to it: bool, as long as `positions`.
+    `taken` says which each split takes, as positions, int32 [n], or None for all. What has a value for every row is
+    made when asked for, so that a plan does not grow with the rows.
     """
 
     index: int
     group: RowGroup
-    positions: np.ndarray
-    members: dict[str, np.ndarray]
+    rows: int
+    taken: dict[str, np.ndarray | None]
 
     @property
     def file_name(self) -> str:
@@ -30,8 +31,21 @@ class Shard:
         return f"{self.group.part.removesuffix('.parquet')}-{self.group.index:03d}.parquet"
 
     @property
-    def rows(self) -> int:
-        return len(self.positions)
+    def positions(self) -> np.ndarray:
+        """The rows to score, int32 [rows], sorted."""
+        return _positions(self.group, self.taken)
+
+    @property
+    def members(self) -> dict[str, np.ndarray]:
+        """By split, which of the rows to score belong to it: bool [rows]."""
+        positions = self.positions
+        everything = np.ones(self.rows, bool)
+        return {name: everything if rows is None else np.isin(positions, rows) for name, rows in self.taken.items()}
+
+
+def _positions(group: RowGroup, taken: dict[str, np.ndarray | None]) -> np.ndarray:
+    some = [rows for rows in taken.values() if rows is not None]
+    return np.arange(group.rows, dtype=np.int32) if len(some) < len(taken) else np.unique(np.concatenate(some))
 
 
 def plan(dataset: PreparedDataset, splits: Sequence[str], protocol: str) -> list[Shard]:
@@ -39,20 +53,17 @@ def plan(dataset: PreparedDataset, splits: Sequence[str], protocol: str) -> list
 
     Raises UserError as `splits.split` does.
     """
-    chosen: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    taken: dict[tuple[str, int], dict[str, np.ndarray | None]] = {}
     groups: dict[tuple[str, int], RowGroup] = {}
     for name in splits:
         for group, rows in split(dataset, name, protocol).groups:
             key = (group.part, group.index)
             groups[key] = group
-            positions = np.arange(group.rows, dtype=np.int32) if rows is None else rows
-            chosen.setdefault(key, {})[name] = positions
-    shards = []
-    for index, key in enumerate(sorted(groups)):
-        positions = np.unique(np.concatenate(list(chosen[key].values())))
-        members = {name: np.isin(positions, rows) for name, rows in chosen[key].items()}
-        shards.append(Shard(index, groups[key], positions, members))
-    return shards
+            taken.setdefault(key, {})[name] = rows
+    return [
+        Shard(index, groups[key], len(_positions(groups[key], taken[key])), taken[key])
+        for index, key in enumerate(sorted(groups))
+    ]
 
 
 def check_labels(dataset: PreparedDataset, shards: Sequence[Shard]) -> None:
@@ -60,10 +71,11 @@ def check_labels(dataset: PreparedDataset, shards: Sequence[Shard]) -> None:
     for shard in shards:
         table = dataset.read(shard.group, columns=("image_id", "label"))
         column = table.column("label").combine_chunks()
-        labels = column.fill_null(-1).to_numpy(zero_copy_only=False)[shard.positions]
+        positions = shard.positions
+        labels = column.fill_null(-1).to_numpy(zero_copy_only=False)[positions]
         wrong = np.flatnonzero((labels < 0) | (labels >= NUM_CLASSES))
         if len(wrong):
-            row = shard.positions[wrong[0]]
+            row = positions[wrong[0]]
             image_id = table.column("image_id")[int(row)].as_py()
             value = column[int(row)].as_py()
             raise UserError(

@@ -155,6 +155,8 @@ class TrainConfig:
     """auto: mixed_bfloat16 where every worker's processor has it, mixed_float16 on older GPUs, else float32."""
     dropout: float | None = None
     """Instead of the model's own rate."""
+    width: float = 1.0
+    """What the filters of compact are multiplied by: a larger network, to teach the small one."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: weigh a class by the inverse of its frequency."""
@@ -188,6 +190,8 @@ class TrainConfig:
             "--dropout must be at least 0 and below 1",
             self.dropout,
         )
+        _check(0.25 <= self.width <= 8, "--width must be 0.25 to 8", self.width)
+        _check(self.model == "compact" or self.width == 1, "--width is for --model compact", self.width)
         _check(
             0 <= self.label_smoothing < 1,
             "--label-smoothing must be at least 0 and below 1",

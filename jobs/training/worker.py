@@ -110,8 +110,10 @@ class _Worker:
 
     def _create_model(self, precision: str) -> keras.Model:
         backbone = self.config.backbone
-        options = {}
-        if self.config.model == "resnet50":
+        options: dict[str, Any] = {}
+        if self.config.model == "compact":
+            options = {"width": self.config.width}
+        elif self.config.model == "resnet50":
             preprocessing = "divide_by_255" if backbone.preprocessing == "auto" else backbone.preprocessing
             options = {"input_size": backbone.input_size, "head": backbone.head, "preprocessing": preprocessing}
         return create_model(self.config.model, dropout=self.config.dropout, precision=precision, **options)

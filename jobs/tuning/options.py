@@ -37,8 +37,9 @@ class SchedulerConfig:
     """asha: stop the weaker trials, though never the first, at epochs --grace-epochs, times --reduction, and so on.
     pbt: train all trials at once, and let the weaker go on from the better with other values. none: train all to
     their end."""
-    grace_epochs: int = 1
-    """No trial is stopped before this epoch (asha), or goes on from another more often than every so many (pbt)."""
+    grace_epochs: int = 2
+    """No trial is stopped before this epoch (asha), or goes on from another more often than every so many (pbt). After
+    the first, most of which is warm-up, the order of trials says little."""
     reduction: int = 3
     """About one trial in this many outlives each rung (asha)."""
 

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--schedulers", nargs="+", default=["asha", "none"], choices=["asha", "none"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder:
-        data = prepared_drawn_faces(training=600, public_test=200, private_test=0, cache=Path(folder)).uri
+        data = prepared_drawn_faces(training=600, public_test=500, private_test=0, cache=Path(folder)).uri
         Path(folder, "space.toml").write_text(SPACE)
         print("scheduler  minutes  epochs  configuration itself %  best %", flush=True)
         for scheduler in options.schedulers:

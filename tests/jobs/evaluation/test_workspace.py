@@ -1,6 +1,5 @@
 """A report is there whole or not at all."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -9,7 +8,7 @@ from fer_data.errors import UserError
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.workspace import RUN_FILE, Workspace
 
-SHARD = Shard(0, RowGroup("part-test-00000.parquet", 0, 3, "test"), np.arange(3), {"test": np.ones(3, bool)})
+SHARD = Shard(0, RowGroup("part-test-00000.parquet", 0, 3, "test"), 3, {"test": None})
 TABLE = pa.table({"row": [0, 1, 2]})
 
 
