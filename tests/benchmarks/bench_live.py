@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from live import ExpressionClassifier
-from live.detection import HaarDetector
+from live.detection import create_detector
 from live.overlay import draw
 from live.pipeline import Pipeline
 from tests.conftest import REPOSITORY
@@ -32,12 +32,12 @@ FRAMES = 120
 _FIRST_RESULT = """
 import sys, time
 from live import ExpressionClassifier
-from live.detection import HaarDetector
+from live.detection import create_detector
 from live.overlay import draw
 from live.pipeline import Pipeline
 from live.sources import open_source
 source = open_source(sys.argv[1], print)
-pipeline = Pipeline(ExpressionClassifier(), HaarDetector())
+pipeline = Pipeline(ExpressionClassifier(), create_detector())
 frame = source.read()
 analysis = pipeline.analyze(frame.image, frame.seconds)
 draw(analysis)
@@ -62,7 +62,7 @@ def milliseconds(work: Callable[[np.ndarray, float], int], faces: int) -> np.nda
 
 
 def ours(classifier: ExpressionClassifier) -> Callable[[np.ndarray, float], int]:
-    pipeline = Pipeline(classifier, HaarDetector())
+    pipeline = Pipeline(classifier, create_detector())
 
     def work(frame: np.ndarray, seconds: float) -> int:
         analysis = pipeline.analyze(frame, seconds)

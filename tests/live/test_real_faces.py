@@ -8,29 +8,30 @@ from fer_data.prepare import open_or_prepare
 from fer_data.splits import split
 from live import ExpressionClassifier
 from live.classifier import STILL_LONG_SIDE
-from live.detection import HaarDetector
+from live.detection import create_detector
 from live.images import face_crops
 from tests.live.scenes import BACKGROUND, paste
 
+FACES = 400
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 
 @pytest.mark.parametrize(
-    ("still", "faces", "least_found", "most_lost"),
+    ("name", "still", "least_found", "most_lost"),
     # Some of its pictures are no faces, and many are profiles or half hidden, which the cascade was not made for.
-    [(True, 400, 0.89, 0.08), (False, 400, 0.82, 0.12)],
-    ids=["image", "video"],
+    [("auto", True, 0.97, 0.03), ("auto", False, 0.97, 0.03), ("haar", True, 0.89, 0.08), ("haar", False, 0.82, 0.12)],
+    ids=["blazeface-image", "blazeface-video", "haar-image", "haar-video"],
 )
 def test_found_and_classified_faces_are_near_the_original_crops(
-    fer2013_zip, tmp_path, monkeypatch, still, faces, least_found, most_lost
+    fer2013_zip, tmp_path, monkeypatch, name, still, least_found, most_lost
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = open_or_prepare(fer2013_zip)
     batches = list(ordered_batches(dataset, split(dataset, "public_test"), batch_size=1024))
-    chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:faces]
+    chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:FACES]
     pixels, labels = (np.concatenate(part)[chosen] for part in zip(*batches, strict=True))
     classifier = ExpressionClassifier()
-    detector = HaarDetector(STILL_LONG_SIDE, still=True) if still else HaarDetector()
+    detector = create_detector(name, STILL_LONG_SIDE, still=True) if still else create_detector(name)
     places = np.random.default_rng(1)
     found, crops, mistaken = [], [], 0
     for number, face in enumerate(pixels[:, :, :, 0]):
@@ -50,12 +51,12 @@ def test_found_and_classified_faces_are_near_the_original_crops(
     original = classifier.predict(pixels).argmax(axis=1) == labels
     right = classifier.predict(np.stack(crops)).argmax(axis=1) == labels[found]
     # A face that is not found is not classified rightly.
-    all_in_all = right.sum() / faces
+    all_in_all = right.sum() / FACES
     print(
-        f"{len(found)} of {faces} found, {mistaken} others; accuracy of the original crops {original.mean():.4f}, "
+        f"{len(found)} of {FACES} found, {mistaken} others; accuracy of the original crops {original.mean():.4f}, "
         f"in frames {all_in_all:.4f}; of those found {original[found].mean():.4f} and {right.mean():.4f}"
     )
-    assert len(found) >= least_found * faces
-    assert mistaken < 0.1 * faces
+    assert len(found) >= least_found * FACES
+    assert mistaken < 0.1 * FACES
     assert right.mean() >= original[found].mean() - 0.03
     assert all_in_all >= original.mean() - most_lost

@@ -60,6 +60,18 @@ def test_the_same_seed_draws_the_same_points():
     assert [one.suggest(str(i)) for i in range(5)] == [other.suggest(str(i)) for i in range(5)]
 
 
+@pytest.mark.parametrize("begun", [0, 1, 3])
+def test_after_a_stop_a_random_search_goes_on_with_the_points_that_it_would_have_drawn(begun):
+    whole = create_search(PRESETS["full"], BASE, "random", [])
+    points = [whole.suggest(str(i)) for i in range(5)]
+    past = [
+        Trial(point[TRIAL_KEY], {k: v for k, v in point.items() if k != TRIAL_KEY}, [], Outcome("failed", "why"))
+        for point in points[:begun]
+    ]
+    resumed = create_search(PRESETS["full"], BASE, "random", past)
+    assert [resumed.suggest(str(i)) for i in range(begun, 5)] == points[begun:]
+
+
 def test_after_a_stop_trials_under_way_come_first_and_names_go_on():
     past = [
         trial(0, [0.3, 0.5], Outcome("done")),

