@@ -212,7 +212,9 @@ class _Session:
         if self._paused:
             return "paused"
         faces = len(self._analysis.faces) if self._analysis else 0
-        return f"{1 / max(self._interval, 1e-6):.0f} fps   {self._latency:.1f} ms   {faces} face{'s' * (faces != 1)}"
+        # Of the frames before this one: the first has none.
+        speed = f"{1 / max(self._interval, 1e-6):.0f} fps   {self._latency:.1f} ms   " if self._frames else ""
+        return f"{speed}{faces} face{'s' * (faces != 1)}"
 
     def _snapshot(self) -> None:
         path = self._options.snapshots / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"

@@ -27,6 +27,12 @@ def test_the_compact_network_stays_within_its_budget():
     assert multiply_adds(model) <= MAX_MULTIPLY_ADDS
 
 
+def test_width_multiplies_the_filters_of_the_compact_network():
+    one, two = (create_model("compact", width=width) for width in (1, 2))
+    assert two.get_layer("stage2_block2_b_conv").filters == 2 * one.get_layer("stage2_block2_b_conv").filters
+    assert multiply_adds(two) == pytest.approx(4 * multiply_adds(one), rel=0.02)
+
+
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_takes_grey_bytes_and_returns_float32_probabilities(name, precision):

@@ -40,6 +40,7 @@ def test_a_saved_configuration_repeats_a_run_and_options_beside_it_win(tmp_path)
     ("change", "message"),
     [
         ({"epochs": 0}, "--epochs must be 1 or more"),
+        ({"width": 2}, "--width is for --model compact"),
         ({"epochs": "many"}, "epochs: Input should be a valid integer"),
         ({"depth": 3}, "depth: Unexpected keyword argument"),
         ({"optimizer": {"learning_rate": -1}}, "--learning-rate must be above 0"),
