@@ -49,12 +49,12 @@ class BlazeFaceDetector:
     Raises UserError when the file is another.
     """
 
-    def __init__(self, model: str | Path, long_side: int = 320, *, still: bool = False, threads: int = 1) -> None:
+    def __init__(self, model: str | Path, long_side: int = 320, *, still: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self._long_side, self._still = long_side, still
         try:
-            self._interpreter = Interpreter(model_content=Path(model).read_bytes(), num_threads=threads)
+            self._interpreter = Interpreter(model_content=Path(model).read_bytes(), num_threads=1)
             self._interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(

@@ -5,8 +5,8 @@
 Trains, sweeps and evaluates through `ray job submit` on two nodes of one CPU each. Faults are kill -9 of a process
 that works, of a node, of the head; a process that stops without dying; a node that joins. After a head is killed the
 cluster is restarted and the job submitted again. Weights are compared bit for bit, tables byte for byte, with those
-of jobs that nothing disturbed. Exits 1 when anything differs, is
-left behind or hangs; the report says what was done when, and how long recovery took.
+of jobs that nothing disturbed. Exits 1 when anything differs, is left behind or hangs; the report says what was done
+when, and how long recovery took.
 """
 
 import argparse

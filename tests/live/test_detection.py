@@ -80,10 +80,6 @@ def test_every_face_of_a_large_picture_is_found_once():
         whole[y : y + side, x : x + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     boxes = create_detector("auto", 960, still=True)(whole)
     centres = sorted((boxes[:, :2] + boxes[:, 2:] / 2).tolist())
-    expected = sorted([x + side / 2, y + side / 2] for x, y, side in places)
-    np.testing.assert_allclose(centres, expected, atol=100)
-    assert all(
-        abs(a - b) < 0.15 * side
-        for (x, y, side), c in zip(sorted(places), centres, strict=True)
-        for a, b in ((c[0], x + side / 2), (c[1], y + side / 2))
-    )
+    assert len(centres) == len(places)
+    for (x, y, side), centre in zip(sorted(places), centres, strict=True):
+        np.testing.assert_allclose(centre, (x + side / 2, y + side / 2), atol=0.15 * side)
