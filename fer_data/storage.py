@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import ArrowException, fs
 
-from fer_data.errors import UserError
+from fer_data.errors import StorageError, UserError
 
 UNFINISHED = ".writing-"
 """How the names of files and folders begin that are still being written."""
@@ -98,8 +98,11 @@ def write_file(uri: str, content: bytes) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f"{UNFINISHED}{target.name}")
-        temporary.write_bytes(content)
-        temporary.rename(target)
+        try:
+            temporary.write_bytes(content)
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def exists(uri: str) -> bool:
@@ -119,7 +122,7 @@ def delete_folder(uri: str) -> None:
 
 @contextmanager
 def reported(uri: str, doing: str = "read") -> Iterator[None]:
-    """Turns a file system's failure inside the block into one UserError that names `uri`."""
+    """Turns a file system's failure inside the block into one UserError that names `uri`, or StorageError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -127,7 +130,7 @@ def reported(uri: str, doing: str = "read") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise UserError(f"{redacted(uri)} holds a file name that is not UTF-8: rename it") from error
     except (OSError, ArrowException) as error:
-        raise UserError(f"cannot {doing} {redacted(uri)}: {one_line(error)}") from error
+        raise StorageError(f"cannot {doing} {redacted(uri)}: {one_line(error)}") from error
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

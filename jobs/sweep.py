@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jobs.command_line import exit_with_code, parse
-from jobs.tensorflow_environment import quiet_start, tensorflow_environment
 from jobs.training.options import base_config
 from jobs.tuning.options import SweepOptions
 
@@ -26,12 +25,9 @@ MODELS = ("compact", "cnn", "resnet50")
 def main(argv: Sequence[str] | None = None) -> None:
     default = SweepOptions(train=base_config(argv, MODELS))
     options = parse(SweepOptions, argv, default=default, description=__doc__)
-    os.environ |= tensorflow_environment()
     # Ray warns of the processes that a trial has beside its workers; none of them computes.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started on node")
-    # Ray takes seconds to import, and its trainer loads TensorFlow: after the options are known to be good.
-    with quiet_start():
-        from jobs.tuning.driver import sweep
+    from jobs.tuning.driver import sweep  # Ray takes seconds to import: after the options are known to be good.
 
     console = Console()
     result = sweep(options, console)

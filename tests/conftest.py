@@ -55,6 +55,21 @@ def drawn_few(tmp_path_factory) -> str:
     return write_drawn_set(tmp_path_factory.mktemp("few") / "set", training=190, validation=33)
 
 
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A folder that is a disk of 10 MB."""
+    if os.geteuid():
+        pytest.skip("mounting a small file system takes root")
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
 def given_file(variable: str, beside: str) -> str:
     """The path in the environment variable, or of a file beside the checkout; skips the test where there is none."""
     path = Path(os.environ.get(variable, REPOSITORY.parent / beside))

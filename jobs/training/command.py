@@ -1,12 +1,10 @@
 """The body of every training job: options, training, and where the results are."""
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jobs.tensorflow_environment import quiet_start, tensorflow_environment
 from jobs.training.config import TrainConfig
 from jobs.training.options import parse_train_options
 
@@ -22,10 +20,7 @@ def run_training_job(
 ) -> "TrainResult":
     """Train one of `models` as the command line `argv` says; see `parse_train_options` for `defaults`."""
     options = parse_train_options(argv, models, description, defaults)
-    os.environ |= tensorflow_environment()
-    # Ray takes seconds to import, and its trainer loads TensorFlow: after the options are known to be good.
-    with quiet_start():
-        from jobs.training.driver import train
+    from jobs.training.driver import train  # Ray takes seconds to import: after the options are known to be good.
 
     console = Console()
     result = train(options.train, options.run, console)

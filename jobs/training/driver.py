@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.tensorflow import TensorflowTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
@@ -14,9 +14,12 @@ from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_data.storage import absolute, is_remote, join, redacted, resolve
+from fer_models.card import Card
 from fer_models.checkpoint_files import read_card
+from fer_models.foreign_files import is_folder
 from jobs.data import open_data
 from jobs.tensorflow_environment import tensorflow_environment
+from jobs.training.backend import CollectivesConfig
 from jobs.training.config import RunOptions, TrainConfig
 from jobs.training.curves import draw_curves
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
@@ -62,7 +65,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
         check_mlflow(options.mlflow)
     least, most = options.worker_range
     check_shares(config, most)
-    check_teachers(config, fingerprint)
+    check_sources(config, fingerprint)
 
     connect()
     # Workers that come later must find on their machines what the first ones took.
@@ -132,8 +135,12 @@ def resolved(config: TrainConfig) -> TrainConfig:
     return replace(config, data=data, backbone=backbone, distillation=distillation)
 
 
-def check_teachers(config: TrainConfig, fingerprint: str) -> None:
-    """Raises UserError when a teacher is no checkpoint or may have been trained on rows that validate or test here."""
+def check_sources(config: TrainConfig, fingerprint: str) -> None:
+    """Raises UserError when a checkpoint that training begins or learns from may have seen rows that validate here.
+
+    Teachers must come from the same data; weights to begin with may come from
+    other data, of which it cannot be known.
+    """
     for uri in config.distillation.teacher:
         card = read_card(uri)
         if card.data_fingerprint != fingerprint:
@@ -141,11 +148,20 @@ def check_teachers(config: TrainConfig, fingerprint: str) -> None:
                 f"--teacher {redacted(uri)} was trained on other data, which may hold images that validate here: train "
                 "it on the same"
             )
-        if (card.protocol, config.protocol) == ("challenge", "notebook"):
-            raise UserError(
-                f"--teacher {redacted(uri)} was trained on images that validate under --protocol notebook: train it "
-                "under the same protocol"
-            )
+        _check_protocol("--teacher", uri, card, config.protocol)
+    weights = config.backbone.weights
+    if weights not in ("none", "imagenet") and is_folder(weights):
+        card = read_card(weights)
+        if card.data_fingerprint == fingerprint:
+            _check_protocol("--weights", weights, card, config.protocol)
+
+
+def _check_protocol(option: str, uri: str, card: Card, protocol: str) -> None:
+    if (card.protocol, protocol) == ("challenge", "notebook"):
+        raise UserError(
+            f"{option} {redacted(uri)} was trained on images that validate under --protocol notebook: train it "
+            "under the same protocol"
+        )
 
 
 def check_shares(config: TrainConfig, workers: int) -> None:
@@ -171,14 +187,15 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
             if not mistake:
                 raise
         if mistake := ray.get(task.progress.mistake.remote()):
-            raise UserError(mistake)
+            raise mistake
         return
 
 
 def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
     least, most = workers
-    trainer = TensorflowTrainer(
+    trainer = DataParallelTrainer(
         train_loop_per_worker,
+        backend_config=CollectivesConfig(),
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(  # type: ignore[call-arg]
             num_workers=workers if most > least else least,  # type: ignore[arg-type]

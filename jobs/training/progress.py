@@ -9,6 +9,8 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fer_data.errors import UserError
+
 
 @ray.remote(num_cpus=0)
 class ProgressBoard:
@@ -23,7 +25,7 @@ class ProgressBoard:
         self._stopped = False
         self._lines: list[str | dict[str, Any]] = []
         self._now: dict[str, Any] | None = None
-        self._mistake: str | None = None
+        self._mistake: UserError | None = None
         self._finished = 0
 
     def __repr__(self) -> str:
@@ -32,7 +34,7 @@ class ProgressBoard:
     def say(self, message: str) -> None:
         self._lines.append(message)
 
-    def fail(self, mistake: str) -> None:
+    def fail(self, mistake: UserError) -> None:
         """The run cannot go on until the user has mended something."""
         self._mistake = mistake
 
@@ -50,7 +52,7 @@ class ProgressBoard:
             return False
         return True if self._allowed is None or epoch <= self._allowed else None
 
-    def mistake(self) -> str | None:
+    def mistake(self) -> UserError | None:
         return self._mistake
 
     def update(self, **now: Any) -> None:

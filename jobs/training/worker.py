@@ -22,6 +22,7 @@ from fer_models.factory import create_model, set_precision, weights_of
 from fer_models.metrics import summarise
 from jobs.telemetry import Telemetry
 from jobs.training.collectives import Collectives
+from jobs.training.fused_batch_norm import with_fused_batch_norm
 from jobs.training.precision import POLICIES, common_policy, fastest_policy
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import learning_rate, plateau_reductions, why_finished
@@ -56,15 +57,15 @@ def run_worker(task: Task) -> None:
         try:
             worker = _Worker(task, collectives)
         except UserError as error:
-            mistake = str(error)
-            ray.get(task.progress.fail.remote(mistake))
+            mistake = error
+            ray.get(task.progress.fail.remote(error))
     if collectives.gather_ints([worker is None]).any():
         return
     assert worker is not None
     try:
         worker.run()
     except UserError as error:
-        ray.get(task.progress.fail.remote(str(error)))
+        ray.get(task.progress.fail.remote(error))
         raise  # The other ranks are waiting for this one: Ray ends them, and the next attempt leaves above.
 
 
@@ -95,9 +96,10 @@ class _Worker:
         model = self._create_model(self.precision)
         if not latest:
             load_base_weights(model, config.backbone.weights)
+        model = with_fused_batch_norm(model)
         optimizer = create_optimizer(config.optimizer, self.precision)
         weights = class_weights(config.class_weights, self.training.class_counts)
-        teachers = [load_model(uri)[0] for uri in config.distillation.teacher]
+        teachers = [with_fused_batch_norm(load_model(uri)[0]) for uri in config.distillation.teacher]
         for teacher in teachers:
             set_precision(teacher, self.precision)
         self.step = TrainingStep(config, model, optimizer, collectives, weights, teachers)
@@ -254,7 +256,7 @@ class _Worker:
         rows = self.collectives.gather_rows(rows)
         return rows[:, 0].astype(np.int64), rows[:, 1:]
 
-    def _save(self, epoch: int) -> str | None:
+    def _save(self, epoch: int) -> UserError | None:
         """Write the checkpoint and all that follows from it; returns why storage refused, if it did."""
         card = Card(
             model=self.config.model,
@@ -270,7 +272,7 @@ class _Worker:
             save_checkpoint(self.folder.checkpoint(epoch), self.serving, card, self.step.state())
             self.folder.publish(self.config, self.history, self.task.keep)
         except UserError as mistake:
-            return str(mistake)
+            return mistake
         if self.task.tensorboard:
             _write_tensorboard(self.task.run_uri, self.history[-1])
         self._report_epoch()
@@ -308,11 +310,11 @@ def _summarise(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
 
 
 def class_weights(kind: str, counts: np.ndarray) -> np.ndarray:
-    """Weight of each class in the loss, float [7]: 1, or inverse to its frequency with mean 1 over the rows."""
+    """Weight of each class in the loss, float [7]: 1, or rarer classes more, with mean 1 over the rows."""
     if kind == "none":
         return np.ones(len(counts))
-    present = counts > 0
-    return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0.0)
+    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0) ** (0.5 if kind == "square_root" else 1)
+    return weights * counts.sum() / (weights * counts).sum()
 
 
 def _configure_tensorflow(threads: int) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,13 +17,13 @@ from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
-from fer_data.errors import UserError
+from fer_data.errors import StorageError, UserError
 from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
 from jobs.data import open_data
 from jobs.telemetry import Telemetry
 from jobs.training.config import TrainConfig
-from jobs.training.driver import check_teachers, resolved
+from jobs.training.driver import check_sources, resolved
 from jobs.training.schedule import why_finished
 from jobs.tuning.options import SchedulerConfig, SweepOptions
 from jobs.tuning.report import commands, publish, summary
@@ -56,7 +57,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     dataset = open_data(base.data, console)
     for name in ("training", "validation"):
         split(dataset, name, base.protocol)  # Refused here, once, if the data have no such rows.
-    check_teachers(base, dataset.manifest.fingerprint)
+    check_sources(base, dataset.manifest.fingerprint)
     identity = settings(
         base,
         space,
@@ -145,6 +146,7 @@ def _tune(
     # Tune's own record of a sweep is not what it resumes from: that is the folder of the trials.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # The board tells of them.
     budget = options.search.time_budget and options.search.time_budget * 60
     board = _SweepBoard(folder, setup.base, options.scheduler, budget, console)
     search: Any = create_search(space, setup.base, options.search.search, past)
@@ -169,6 +171,7 @@ def _tune(
             name="ray_tune",
             storage_path=folder.uri,
             callbacks=[board],
+            stop=board,
             failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
         ),
@@ -177,14 +180,19 @@ def _tune(
     delete_folder(tune_files)
     with board.telemetry:
         tuner.fit()
+    if board.refusal:
+        raise board.refusal
     delete_folder(tune_files)
     for trial in folder.trials():  # Under population-based training another might have gone on from them until now.
         if trial.outcome:
             folder.clear(trial.name)
 
 
-class _SweepBoard(tune.Callback):
-    """Hears of every epoch and every end: shows them, and records how trials ended."""
+class _SweepBoard(tune.Callback, tune.Stopper):
+    """Hears of every epoch and every end: shows them, records how trials ended, and stops all when storage refuses.
+
+    A trial that a full disk ended is not over: it goes on when the sweep does.
+    """
 
     def __init__(
         self,
@@ -200,6 +208,7 @@ class _SweepBoard(tune.Callback):
         self._sign = -1 if mode == "min" else 1
         self._best: tuple[float, str] | None = None
         self._trials_over = 0
+        self.refusal: StorageError | None = None
         self.telemetry = Telemetry(run=folder.uri.rpartition("/")[2], model=base.model, metric=self._metric)
         for trial in folder.trials():
             self._trials_over += trial.outcome is not None
@@ -209,6 +218,12 @@ class _SweepBoard(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune saves what it is given, and a console cannot be; nothing is restored from it.
+
+    def __call__(self, trial_id: str, result: dict) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.refusal is not None
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
@@ -231,21 +246,32 @@ class _SweepBoard(tune.Callback):
         history = self._folder.history(name)
         why = why_finished(self._base, history)
         if why is None:
-            if time.monotonic() >= self._deadline:
+            if time.monotonic() >= self._deadline or self.refusal:
                 return  # Not over: it goes on when the sweep does.
             why = f"stopped by {self._scheduler.scheduler} after epoch {len(history)}"
         self._over(trial, Outcome(why))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        error: Any = trial.get_pickled_error()
+        error = _error_of(trial)
         cause = getattr(error, "cause", None) or error
+        if isinstance(cause, OSError):  # Tune's own files are in the sweep's folder too.
+            cause = StorageError(f"cannot write {redacted(self._folder.uri)}: {one_line(cause)}")
+        if isinstance(cause, StorageError):
+            self.refusal = cause
+            return
+        if not isinstance(cause, UserError):
+            self._print(str(error))  # With its traceback.
         self._over(trial, Outcome("failed", f"{type(cause).__name__}: {one_line(cause)}"))
 
     def _over(self, trial: TuneTrial, outcome: Outcome) -> None:
         name = trial.config[TRIAL_KEY]
-        if not self._folder.has_begun(name):  # It failed before it could say so itself.
-            self._folder.begin(name, parameters_of(trial.config))
-        self._folder.finish(name, outcome)
+        try:
+            if not self._folder.has_begun(name):  # It failed before it could say so itself.
+                self._folder.begin(name, parameters_of(trial.config))
+            self._folder.finish(name, outcome)
+        except StorageError as error:
+            self.refusal = error
+            return
         self._trials_over += 1
         self.telemetry.set(sweep_trials_over=self._trials_over)
         if self._scheduler.scheduler != "pbt":
@@ -254,3 +280,10 @@ class _SweepBoard(tune.Callback):
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _error_of(trial: TuneTrial) -> BaseException:
+    """What ended the trial, as Tune has just written it down here; its copy in storage may be late, or cut short."""
+    if trial.pickled_error_file:
+        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return RuntimeError(Path(trial.error_file).read_text().rstrip().rpartition("\n")[2])

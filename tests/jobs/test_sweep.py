@@ -87,6 +87,32 @@ def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_f
     assert "holds a sweep with other settings (learning_rate 0.003 -> 0.004)" in again.stderr.splitlines()[-1]
 
 
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_full_disk_ends_a_sweep_with_one_line_and_no_trial_with_it(drawn_few, small_disk):
+    command = [
+        *(sys.executable, "jobs/sweep.py", "--model", "compact", "--data", drawn_few, "--epochs", "3"),
+        *("--batch-size", "50", "--trials", "3", "--search", "random", "--scheduler", "none"),
+        *("--storage", str(small_disk), "--name", "sweep"),
+    ]
+
+    def run() -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS, check=False
+        )
+
+    refused = run()
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "No space left" in refused.stderr.splitlines()[-1]
+    assert "Traceback" not in refused.stderr
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = pd.read_parquet(small_disk / "sweep/trials.parquet")
+    assert trials["error"].isna().all()
+    assert trials["epochs"].tolist() == [3, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -28,3 +28,16 @@ def test_warnings_and_the_last_words_of_a_crash_come_through():
     lines = r'b"I0000 a note\nW0000 a warning\nF0000 no AVX\n"'
     assert stderr(f"os.write(2, {lines})") == "W0000 a warning\nF0000 no AVX\nI0000 after\n"
     assert stderr(f"os.write(2, {lines}); os.abort()") == "W0000 a warning\nF0000 no AVX\n"
+
+
+def test_drivers_import_neither_tensorflow_nor_keras_and_command_lines_no_ray():
+    code = (
+        "import sys; import jobs.evaluate, jobs.sweep, jobs.train_cnn, jobs.train_resnet, jobs.evaluation.options;"
+        "assert 'ray' not in sys.modules;"
+        "import jobs.evaluation.driver, jobs.evaluation.scoring, jobs.training.driver, jobs.tuning.driver;"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -12,6 +12,9 @@ import pytest
 
 from fer_data.batches import ordered_batches
 from fer_data.dataset import open_dataset
+from fer_data.dataset_writer import write_dataset
+from fer_data.drawn_faces import draw
+from fer_data.rows import rows_table
 from fer_data.splits import split
 from fer_models.checkpoint import load_model, load_training_state
 from fer_models.checkpoint_files import verify
@@ -93,6 +96,35 @@ def test_validation_metrics_are_those_of_the_saved_model_over_every_row(run, dra
     assert len(labels) == 203
     for name, value in summarise(labels, probabilities).items():
         assert card.metrics[-1][f"validation_{name}"] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["challenge", "notebook"])
+def test_what_is_in_the_test_usages_changes_no_weight_of_a_run(protocol, tmp_path):
+    def trained(name: str, seed: int) -> Path:
+        """Two epochs on the same training rows beside public and private rows that are drawn anew for every seed."""
+        usages = [("training", 190, 0), ("public_test", 40, seed), ("private_test", 40, seed)]
+        tables = [
+            rows_table([f"{usage}-{i:06d}" for i in range(rows)], usage, labels, pixels)
+            for start, (usage, rows, drawn) in zip((0, 190, 230), usages, strict=True)
+            for pixels, labels in [draw(np.arange(start, start + rows), drawn)]
+        ]
+        write_dataset(tables, str(tmp_path / f"{name}-data"), "drawn faces")
+        done = train(
+            *("--data", str(tmp_path / f"{name}-data"), "--protocol", protocol, "--epochs", "2", "--batch-size", "64"),
+            *("--storage", str(tmp_path), "--name", name),
+        )
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name
+
+    one, other = trained("one", 1), trained("other", 2)
+    first, _ = load_training_state(str(one / "checkpoints/epoch-0002"))
+    again, _ = load_training_state(str(other / "checkpoints/epoch-0002"))
+    assert first.keys() == again.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, again[name], err_msg=name)
+    losses = [pd.read_csv(run / "history.csv")["validation_loss"].to_list() for run in (one, other)]
+    assert (losses[0] == losses[1]) == (protocol == "notebook")  # There the public test does not validate either.
 
 
 def test_a_runs_configuration_repeats_it_bit_for_bit_in_an_object_store(run, bucket):
@@ -177,22 +209,11 @@ def test_nothing_listens_beyond_loopback_while_two_workers_train(drawn_few, tmp_
         process.wait()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
-def test_a_full_disk_while_a_checkpoint_is_written_ends_the_run_with_one_line(drawn_few, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", small], capture_output=True, text=True, check=False
+def test_a_full_disk_while_a_checkpoint_is_written_ends_the_run_with_one_line(drawn_few, small_disk):
+    line = refusal(
+        *("--model", "compact", "--data", drawn_few, "--epochs", "3", "--storage", str(small_disk), "--name", "run"),
     )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
-    try:
-        line = refusal(
-            *("--model", "compact", "--data", drawn_few, "--epochs", "3", "--storage", str(small), "--name", "run"),
-        )
-        assert "cannot write a checkpoint to" in line
-        assert "No space left" in line
-        sound = [path for path in (small / "run/checkpoints").iterdir() if verify(str(path))]
-        assert len(sound) == 1  # What was finished is there; nothing half-written is.
-    finally:
-        subprocess.run(["umount", small], check=True)
+    assert "cannot write a checkpoint to" in line
+    assert "No space left" in line
+    sound = [path for path in (small_disk / "run/checkpoints").iterdir() if verify(str(path))]
+    assert len(sound) == 1  # What was finished is there; nothing half-written is.

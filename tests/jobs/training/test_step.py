@@ -12,6 +12,7 @@ from fer_models.resnet50 import stages
 from jobs.training.collectives import Collectives
 from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
 from jobs.training.step import TrainingStep, create_optimizer
+from jobs.training.worker import class_weights
 
 BASE = TrainConfig(
     batch_size=6,
@@ -152,3 +153,12 @@ def test_every_stage_moves_by_its_share_of_the_learning_rate(resnet):
     for name, share in (("emotion/kernel", 1), ("conv5_block3_3_conv/kernel", 0.5), ("conv1_conv/kernel", 0.5**5)):
         at = names.index(name)
         np.testing.assert_allclose(changes[1][at], share * changes[0][at], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("none", 1), ("square_root", 3), ("balanced", 9)])
+def test_rarer_classes_weigh_more_and_a_row_weighs_one_on_average(kind, ratio):
+    counts = np.array([90, 10, 0])
+    weights = class_weights(kind, counts)
+    assert weights[1] / weights[0] == pytest.approx(ratio)
+    assert (weights * counts).sum() == pytest.approx(100)
+    assert np.isfinite(weights).all()

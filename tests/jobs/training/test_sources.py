@@ -1,4 +1,4 @@
-"""Who may teach: checkpoints that have not seen what validates here."""
+"""What training may build on: checkpoints that have not seen what validates here."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 from fer_data.errors import UserError
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, save_checkpoint
-from jobs.training.config import DistillationConfig, TrainConfig
-from jobs.training.driver import check_teachers
+from jobs.training.config import BackboneConfig, DistillationConfig, TrainConfig
+from jobs.training.driver import check_sources
 from tests.jobs.evaluation.tiny import tiny_network
 
 
@@ -24,19 +24,32 @@ def config(teacher: str, protocol: str = "challenge") -> TrainConfig:
 
 
 def test_a_checkpoint_of_the_same_data_and_protocol_may_teach(teacher):
-    check_teachers(config(teacher), "abc")
+    check_sources(config(teacher), "abc")
 
 
 def test_one_that_was_trained_on_what_validates_here_may_not(teacher):
     with pytest.raises(UserError, match="trained on images that validate under --protocol notebook"):
-        check_teachers(config(teacher, "notebook"), "abc")
+        check_sources(config(teacher, "notebook"), "abc")
     with pytest.raises(UserError, match="trained on other data"):
-        check_teachers(config(teacher), "other")
+        check_sources(config(teacher), "other")
     model, card = load_model(teacher)
     save_checkpoint(teacher, model, replace(card, protocol="notebook"))
-    check_teachers(config(teacher), "abc")
+    check_sources(config(teacher), "abc")
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="nobody"):
-        check_teachers(config(str(tmp_path / "nobody")), "abc")
+        check_sources(config(str(tmp_path / "nobody")), "abc")
+
+
+def test_weights_to_begin_with_have_not_seen_what_validates_here(teacher, tmp_path):
+    def begins(protocol: str, weights: str = teacher) -> TrainConfig:
+        return TrainConfig("resnet50", protocol=protocol, backbone=BackboneConfig(weights))
+
+    with pytest.raises(UserError, match=r"--weights .* was trained on images that validate under --protocol notebook"):
+        check_sources(begins("notebook"), "abc")
+    check_sources(begins("notebook"), "other")
+    check_sources(begins("challenge"), "abc")
+    file = tmp_path / "resnet50.h5"
+    file.touch()
+    check_sources(begins("notebook", str(file)), "abc")
