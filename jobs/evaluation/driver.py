@@ -90,6 +90,7 @@ def _score(
         options.batch_size,
         options.tta,
         options.corruptions,
+        options.stall_timeout,
     )
     by_index = {shard.index: shard for shard in remaining}
     about: dict[str, Any] = {}

@@ -52,6 +52,8 @@ class EvaluateOptions:
     """Share of a GPU for each worker, such as 0.25; by default an equal share, at most 1."""
     wait: float = 0.0
     """Minutes to wait for the cluster to have room for the workers, as one that starts its machines on demand needs."""
+    stall_timeout: float = 600.0
+    """Seconds without a sign of life, or for a batch, before a worker is taken for stuck and started anew."""
     classes: Literal["folder", "csv"] | None = None
     """Class order of files that do not name it themselves: folder, alphabetical; csv, that of the FER-2013 CSV."""
 
@@ -71,6 +73,8 @@ class EvaluateOptions:
             raise UserError("--workers, --batch-size and --cpus-per-worker must be 1 or more")
         if self.wait < 0:
             raise UserError(f"--wait must be 0 or more (it is {self.wait})")
+        if self.stall_timeout <= 0:
+            raise UserError(f"--stall-timeout must be above 0 (it is {self.stall_timeout})")
         if self.gpus_per_worker is not None and not _shareable(self.gpus_per_worker):
             raise UserError(f"--gpus-per-worker {self.gpus_per_worker}: give a share of a GPU, or a whole number")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from ray.actor import ActorHandle
 
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
@@ -15,6 +16,7 @@ from fer_data.rows import pixels_of
 from jobs.evaluation.contenders import ENSEMBLE, Contender
 from jobs.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from jobs.evaluation.networks import Arithmetic, Network, load_network
+from jobs.evaluation.pulse import Pulse
 from jobs.evaluation.schemas import PREDICTIONS
 from jobs.evaluation.views import views
 from jobs.memory import peak_mib
@@ -35,7 +37,7 @@ NOT_FINITE = "the model gave probabilities that are not finite"
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """What every actor of a run does; `name` is the report's."""
+    """What every actor of a run does; `name` is the report's, `stall_timeout` is in seconds."""
 
     name: str
     contenders: tuple[Contender, ...]
@@ -43,6 +45,7 @@ class ScoringTask:
     batch_size: int
     tta: str
     corruptions: bool
+    stall_timeout: float
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,12 @@ class About:
 class Scorer:
     """Scores blocks of `reading.BLOCK_SCHEMA`; for use with Ray Data's map_batches."""
 
-    def __init__(self, task: ScoringTask) -> None:
+    def __init__(self, task: ScoringTask, monitor: ActorHandle) -> None:
         # Ray Data would retry an actor that raises here; a mistake of the user's stays one. It travels with
         # the first block instead.
         os.environ |= tensorflow_environment()
         self._task = task
+        self._pulse = Pulse(monitor, task.stall_timeout)
         self._telemetry = Telemetry(run=task.name)
         self._last: float | None = None
         self._mistake: str | None = None
@@ -147,7 +151,8 @@ class Scorer:
         result = np.empty((len(pixels), NUM_CLASSES), np.float32)
         for start in range(0, len(pixels), self._task.batch_size):
             rows = slice(start, start + self._task.batch_size)
-            seen = [network.predict(view) for view in views(pixels[rows], self._task.tta)]
+            with self._pulse.batch():
+                seen = [network.predict(view) for view in views(pixels[rows], self._task.tta)]
             result[rows] = np.mean(seen, axis=0, dtype=np.float64) if len(seen) > 1 else seen[0]
         return result
 

@@ -10,11 +10,13 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.connect import wait_for_room, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation.pulse import PulseMonitor
 from jobs.evaluation.scorer import About, Scorer, ScoringTask, from_bytes
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.source import ShardSource
@@ -70,9 +72,10 @@ def score(
 ) -> Iterator[Scored]:
     """What comes of each of `shards`, in any order, each once.
 
-    An actor or a read task that dies is started again and its shard done anew; when too many have died, all begin
-    again with what is left, as long as something was scored meanwhile. Raises UserError when a checkpoint cannot be
-    used or the data cannot be read, RuntimeError when a shard is missing at the end.
+    An actor or a read task that dies is started again and its shard done anew, and so is an actor that has not been
+    heard of for the task's `stall_timeout`; when too many have died, all begin again with what is left, as long as
+    something was scored meanwhile. Raises UserError when a checkpoint cannot be used or the data cannot be read,
+    RuntimeError when a shard is missing at the end.
     """
     _quiet()
     # Ray will drop these two options, and has no others yet for how often an actor may restart.
@@ -100,6 +103,9 @@ def _stream(
     dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, workers: int, share: Share
 ) -> Iterator[Scored]:
     """What actors of one pool say of `shards`."""
+    # With the driver, so that no machine that goes away takes it along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    monitor = PulseMonitor.options(scheduling_strategy=here).remote(task.stall_timeout)  # type: ignore[attr-defined]
     scored = ray.data.read_datasource(
         ShardSource(dataset, shards),
         # The actors hold the processors; reading ahead is a fraction of their work.
@@ -108,7 +114,7 @@ def _stream(
         override_num_blocks=len(shards),
     ).map_batches(
         Scorer,
-        fn_constructor_args=(task,),
+        fn_constructor_args=(task, monitor),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -121,12 +127,15 @@ def _stream(
         # not reach one counts.
         max_task_retries=-1,
     )
-    for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for row in batch.to_pylist():
-            about = About(**json.loads(row["about"]))
-            if about.mistake:
-                raise UserError(about.mistake)
-            yield Scored(row["shard"], from_bytes(row["predictions"]), from_bytes(row["corrupted"]), about)
+    try:
+        for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for row in batch.to_pylist():
+                about = About(**json.loads(row["about"]))
+                if about.mistake:
+                    raise UserError(about.mistake)
+                yield Scored(row["shard"], from_bytes(row["predictions"]), from_bytes(row["corrupted"]), about)
+    finally:
+        ray.kill(monitor)  # It knows the actors, and what is known does not end.
 
 
 def _quiet() -> None:

@@ -1,8 +1,10 @@
 """The command: the report it leaves, its exit code for every mistake, and what survives a kill."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -259,6 +261,20 @@ def test_killed_actor_and_killed_driver_cost_no_row_and_change_no_byte(checkpoin
         assert (whole / name).read_bytes() == (work.out / name).read_bytes(), name
     assert pq.read_table(whole / "metrics.parquet").column("rows").to_pylist() == [work.ROWS]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "report", "whole"]
+
+
+@pytest.mark.cluster
+def test_an_actor_that_stops_without_dying_is_started_anew_within_the_stated_time(checkpoints, tmp_path):
+    work = Interrupted(checkpoints[0], tmp_path)
+    work.arguments += ("--stall-timeout", "5")
+    process = work.start()
+    until(lambda: len(work.done()) >= 1 and bool(actors_of(process.pid)), process)
+    (stopped,) = actors_of(process.pid)
+    os.kill(stopped, signal.SIGSTOP)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output
+    assert not Path(f"/proc/{stopped}").exists()
+    assert pq.read_table(work.out / "metrics.parquet").column("rows").to_pylist() == [work.ROWS]
 
 
 # Mistakes: one line, exit code 2, nothing left.
