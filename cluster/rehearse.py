@@ -20,10 +20,12 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -46,10 +48,13 @@ _ATTEMPTS = 3
 class Rehearsal:
     """A running cluster: the head's ports, and for each node by name the session of its processes and its CPUs.
 
-    `metrics` has the ports at which the nodes tell Prometheus how they and their jobs do.
+    `metrics` has the ports at which the nodes tell Prometheus how they and their jobs do. Each node has a folder of its
+    own in `disks`, as each machine has its disk: where nodes share one, Ray unpacks a job's working directory anew
+    under the feet of those that run in it.
     """
 
     folder: str
+    disks: str
     port: int
     dashboard_port: int
     nodes: dict[str, int] = field(default_factory=dict)
@@ -69,7 +74,8 @@ class Rehearsal:
         with os.fdopen(token, "w") as file:
             file.write(secrets.token_hex(32))
         port, dashboard = free_ports(2)
-        cluster = cls(str(folder), port, dashboard)
+        disks = tempfile.mkdtemp(prefix="ray_")  # Not in `folder`: the path of a socket must be short.
+        cluster = cls(str(folder), disks, port, dashboard)
         try:
             cluster._start_all({str(name): cpus for name in range(1, nodes + 1)})
         except BaseException:
@@ -121,9 +127,10 @@ class Rehearsal:
         self._save()
 
     def down(self) -> None:
-        """End every node."""
+        """End every node, and remove what Ray has kept for it, its logs too."""
         for session in reversed(self.nodes.values()):
             _kill_session(session)
+        shutil.rmtree(self.disks, ignore_errors=True)
         for name in (_STATE, "token"):
             (Path(self.folder) / name).unlink(missing_ok=True)
 
@@ -161,6 +168,7 @@ class Rehearsal:
         agent, grpc, runtime, self.metrics[name] = free_ports(4)
         command = [
             *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
+            *("--temp-dir", Path(self.disks) / name),
             *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
             *("--runtime-env-agent-port", runtime, "--metrics-export-port", self.metrics[name]),
             *("--disable-usage-stats", "--resources", json.dumps({f"node_{name}": 1})),
@@ -306,7 +314,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         for name in cluster.nodes:
             state = "running" if cluster.is_running(name) else "gone"
-            print(f"{name:12}{state:9}metrics http://127.0.0.1:{cluster.metrics[name]}/metrics")
+            logs = Path(cluster.disks) / name / "session_latest/logs"
+            print(f"{name:12}{state:9}metrics http://127.0.0.1:{cluster.metrics[name]}/metrics  logs {logs}")
 
 
 if __name__ == "__main__":

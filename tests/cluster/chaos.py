@@ -3,16 +3,19 @@
     python -m tests.cluster.chaos --faults 50 --seed 1 --out chaos.json
 
 Trains, sweeps and evaluates through `ray job submit` on two nodes of one CPU each. Faults are kill -9 of a process
-that works, of a node, of the head; a process that stops without dying; a node that joins. After a head is killed the
-cluster is restarted and the job submitted again. Weights are compared bit for bit, tables byte for byte, with those
+that works, of a node, of the head; a process that stops without dying; a node that joins; storage that is full (where
+a small file system can be mounted, as root can). After a head is killed the cluster is restarted and the job submitted
+again; after storage was full, once there is room. Weights are compared bit for bit, tables byte for byte, with those
 of jobs that nothing disturbed. Exits 1 when anything differs, is left behind or hangs; the report says what was done
 when, and how long recovery took.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +37,7 @@ PATIENCE_SECONDS = 240
 """No job may take longer to show progress after a fault, nor a process to go away after a job."""
 _WHOLE_JOB_SECONDS = 900
 STALL_SECONDS = 15
+_STORAGE_BYTES = 1 << 30
 EPOCHS = 20
 _TRAIN = (
     *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
@@ -43,7 +47,10 @@ _SWEEP = (
     *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 3, "--seed", "3"),
     *("--batch-size", "50", "--epochs", 4, "--stall-timeout", STALL_SECONDS, "--wait", 5),
 )
-_EVALUATE = ("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--tta", "flip", "--wait", 5)
+_EVALUATE = (
+    *("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--tta", "flip"),
+    *("--stall-timeout", STALL_SECONDS, "--wait", 5),
+)
 
 
 @dataclass
@@ -133,12 +140,20 @@ class Chaos:
         self._began = time.monotonic()
         self._nodes_added = 2
         self._log = folder / "job.log"
+        self._storage = folder / "storage"
+        self._storage.mkdir()
+        self._filler = self._storage / "filler"
+        mount = ("mount", "-t", "tmpfs", "-o", f"size={_STORAGE_BYTES}", "tmpfs", self._storage)
+        self._is_mounted = not subprocess.run(mount, capture_output=True, check=False).returncode
+        self._kinds = _FAULTS if self._is_mounted else [kind for kind in _FAULTS if kind[0] != "disk"]
+        if not self._is_mounted:
+            say("no small file system could be mounted: storage will not be full")
         training = write_drawn_set(folder / "train", training=190, validation=33)
         scored = write_drawn_set(folder / "score", training=8, validation=8192)
-        runs = ("--storage", folder / "runs")
+        runs = ("--storage", self._storage / "runs")
         self._train = (*_TRAIN, "--data", training, *runs)
         self._sweep = (*_SWEEP, "--data", training, *runs)
-        checkpoint = folder / "runs/reference-train/best"
+        checkpoint = self._storage / "runs/reference-train/best"
         self._evaluate = (*_EVALUATE, "--data", scored, "--split", "public_test", "--checkpoint", checkpoint)
 
     def run(self) -> Report:
@@ -164,17 +179,19 @@ class Chaos:
             self._check_nothing_is_left()
         finally:
             self._cluster.down()
+            if self._is_mounted:
+                subprocess.run(["umount", self._storage], check=True)
         return self.report
 
     def _job(self, kind: str, name: str) -> Job:
-        runs = self._folder / "runs"
+        runs = self._storage / "runs"
         if kind == "train":
             command = (*self._train, "--epochs", EPOCHS, "--name", name)
             return Job(name, command, runs / name, epochs_done, weights_differ, "ray::RayTrainWorker")
         if kind == "sweep":
             command = (*self._sweep, "--name", name)
             return Job(name, command, runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker")
-        out = self._folder / name / "report"
+        out = self._storage / name / "report"
         out.parent.mkdir(exist_ok=True)
         return Job(name, (*self._evaluate, "--out", out), out, shards_done, tables_differ, "MapWorker", out.exists)
 
@@ -184,16 +201,23 @@ class Chaos:
         last = min(self._wanted, len(self.report.faults) + self._per_job) if disturbed else 0
         while True:
             process = self._submit(job)
-            head_died = self._disturb(job, process, last)
+            fatal = self._disturb(job, process, last)
             try:
                 process.wait(timeout=_WHOLE_JOB_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 self.report.problems.append(f"{job.name} hangs: {self._said()}")
                 return
-            if head_died:
+            if fatal == "head":
                 self._cluster.restart()
                 if job.is_done():
+                    return
+                continue
+            if fatal == "disk":
+                self._filler.unlink()
+            if fatal == "disk" and process.returncode:
+                if not re.search("^error: .*No space left", self._said(), re.MULTILINE):
+                    self.report.problems.append(f"{job.name} did not say that storage is full: {self._said()}")
                     return
                 continue
             if process.returncode:
@@ -216,8 +240,8 @@ class Chaos:
         """The end of what the last job printed."""
         return self._log.read_text(errors="replace")[-3000:]
 
-    def _disturb(self, job: Job, process: subprocess.Popen, last: int) -> bool:
-        """Faults up to the `last`, each once the job has gone on after the one before; whether one was the head's."""
+    def _disturb(self, job: Job, process: subprocess.Popen, last: int) -> str | None:
+        """Faults up to the `last`, each once the job has gone on after the one before; the kind that ended it."""
         fault, since = None, job.progress(job.output)
         while process.poll() is None and (fault or len(self.report.faults) < last):
             if not self._until(lambda since=since: job.progress(job.output) > since, process):
@@ -230,7 +254,7 @@ class Chaos:
             if len(self.report.faults) >= last:
                 break
             time.sleep(self._random.uniform(0, 3))
-            kind = self._random.choices(*zip(*_FAULTS, strict=True))[0]
+            kind = self._random.choices(*zip(*self._kinds, strict=True))[0]
             since = job.progress(job.output)
             if process.poll() is not None or not self._do(kind, job):
                 continue
@@ -238,15 +262,18 @@ class Chaos:
             fault = Fault(len(self.report.faults) + 1, job.name, kind, now)
             self.report.faults.append(fault)
             self._say(f"fault {fault.number}: {kind}, {job.name} at {since}")
-            if kind == "head":
-                return True
-        return False
+            if kind in ("head", "disk"):
+                return kind
+        return None
 
     def _do(self, kind: str, job: Job) -> bool:
         """Whether the fault could be done: there was something to do it to."""
         nodes = sorted(set(self._cluster.nodes) - {HEAD})
         if kind == "head":
             self._cluster.kill(HEAD)
+            return True
+        if kind == "disk":
+            self._fill()
             return True
         if kind == "add":
             if len(nodes) > 2:
@@ -265,6 +292,13 @@ class Chaos:
             return False
         os.kill(self._random.choice(workers), signal.SIGKILL if kind == "worker" else signal.SIGSTOP)
         return True
+
+    def _fill(self) -> None:
+        """Leave no room on the storage, though jobs may be freeing and taking some."""
+        with self._filler.open("ab") as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(1 << 20))
+                filler.flush()
 
     def _add_node(self) -> None:
         self._nodes_added += 1
@@ -295,7 +329,7 @@ class Chaos:
         self.report.problems.append(f"left behind: {left}")
 
 
-_FAULTS = [("worker", 10), ("node", 6), ("stopped", 2), ("add", 2), ("head", 2)]
+_FAULTS = [("worker", 10), ("node", 6), ("stopped", 2), ("add", 2), ("head", 2), ("disk", 2)]
 """Kinds, and how often each is drawn beside the others."""
 
 
