@@ -112,6 +112,19 @@ def exists(uri: str) -> bool:
         return filesystem.get_file_info(path).type != fs.FileType.NotFound
 
 
+def is_vacant(uri: str) -> bool:
+    """Whether nothing is at `uri`, or a folder in which nothing was ever finished: its writer died at the first file.
+
+    Raises UserError where storage refuses.
+    """
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        if filesystem.get_file_info(path).type == fs.FileType.Directory:
+            entries = filesystem.get_file_info(fs.FileSelector(path))
+            return all(entry.base_name.startswith(UNFINISHED) for entry in entries)
+    return not exists(uri)
+
+
 def delete_folder(uri: str) -> None:
     """Remove the folder at `uri` with all that it holds, if there is one. Raises UserError where storage refuses."""
     if exists(uri):

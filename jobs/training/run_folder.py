@@ -23,6 +23,7 @@ from fer_data.storage import (
     delete_folder,
     exists,
     is_remote,
+    is_vacant,
     join,
     read_file,
     redacted,
@@ -60,7 +61,7 @@ class RunFolder:
         """Claim the folder for `config`. Raises UserError when another run has it."""
         where = join(self.uri, CONFIG_FILE)
         begun = exists(where)
-        if not begun and exists(self.uri):
+        if not begun and not is_vacant(self.uri):
             raise UserError(f"{redacted(self.uri)} exists and is not a run: choose another --name")
         if overwrite:
             delete_folder(self.uri)

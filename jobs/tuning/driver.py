@@ -179,7 +179,12 @@ def _tune(
     tune_files = join(folder.uri, "ray_tune")
     delete_folder(tune_files)
     with board.telemetry:
-        tuner.fit()
+        try:
+            tuner.fit()
+        except Exception as error:
+            if board.refusal:  # Tune's own files are cut short then too, over which it fails in its own ways.
+                raise board.refusal from error
+            raise
     if board.refusal:
         raise board.refusal
     delete_folder(tune_files)

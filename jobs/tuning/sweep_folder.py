@@ -19,7 +19,18 @@ from typing import Any
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import delete_folder, exists, join, one_line, read_file, redacted, reported, resolve, write_file
+from fer_data.storage import (
+    delete_folder,
+    exists,
+    is_vacant,
+    join,
+    one_line,
+    read_file,
+    redacted,
+    reported,
+    resolve,
+    write_file,
+)
 from jobs.training import run_folder
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import RunFolder
@@ -64,9 +75,12 @@ class SweepFolder:
     def start(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Claim the folder for a sweep of `settings`. Raises UserError, saying what differs, when another has it."""
         where = join(self.uri, SETTINGS)
+        begun = exists(where)
+        if not begun and not is_vacant(self.uri):
+            raise UserError(f"{redacted(self.uri)} exists and is not a sweep: choose another --name")
         if overwrite:
             delete_folder(self.uri)
-        elif exists(where):
+        elif begun:
             changed = _changes(self._json(SETTINGS), settings)
             if changed:
                 raise UserError(
@@ -74,8 +88,6 @@ class SweepFolder:
                     "--name, or discard it with --overwrite"
                 )
             return
-        elif exists(self.uri):
-            raise UserError(f"{redacted(self.uri)} exists and is not a sweep: choose another --name")
         write_file(where, _dump(settings))
 
     def run(self, trial: str) -> RunFolder:

@@ -160,8 +160,8 @@ class Chaos:
         """All of it. The report's `problems` are empty when nothing was lost, differs, hangs or is left behind."""
         self._cluster = Rehearsal.up(self._folder / "cluster", nodes=2, cpus=1)
         try:
-            kinds = ("train", "evaluate", "sweep")
-            references = {kind: self._job(kind, f"reference-{kind}") for kind in kinds}
+            references = {kind: self._job(kind, f"reference-{kind}") for kind in ("train", "evaluate", "sweep")}
+            kinds = list(reversed(references))
             for job in references.values():
                 self._finish(job, disturbed=False)
             count = 0

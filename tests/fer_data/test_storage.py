@@ -6,7 +6,7 @@ import pytest
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import absolute, join, printable, redacted, reported, resolve
+from fer_data.storage import UNFINISHED, absolute, is_vacant, join, printable, redacted, reported, resolve, write_file
 
 
 def test_local_paths_become_absolute(tmp_path, monkeypatch):
@@ -52,3 +52,15 @@ def test_a_failure_names_the_place_and_fits_a_line():
     ):
         raise OSError("full\ndisk")
     assert isinstance(error.value.__cause__, OSError)
+
+
+def test_a_folder_is_vacant_until_something_in_it_is_finished(tmp_path):
+    folder = tmp_path / "run"
+    assert is_vacant(str(folder))
+    folder.mkdir()
+    assert is_vacant(str(folder))
+    (folder / f"{UNFINISHED}config.json").touch()
+    assert is_vacant(str(folder))
+    write_file(str(folder / "config.json"), b"{}")
+    assert not is_vacant(str(folder))
+    assert not is_vacant(str(folder / "config.json"))

@@ -150,8 +150,11 @@ def test_a_folder_holds_one_sweep_and_says_what_another_changes(tmp_path):
     folder.start(of(0.6), overwrite=True)
     assert json.loads(Path(folder.uri, "sweep.json").read_text())["space"]["dropout"]["high"] == 0.6
     (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match="is not a sweep"):
-        SweepFolder(str(tmp_path / "other")).start(of(0.5), overwrite=False)
+    (tmp_path / "other/mine").touch()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="is not a sweep"):
+            SweepFolder(str(tmp_path / "other")).start(of(0.5), overwrite=overwrite)
+    assert (tmp_path / "other/mine").exists()
 
 
 @pytest.mark.cluster
