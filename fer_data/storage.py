@@ -119,10 +119,10 @@ def is_vacant(uri: str) -> bool:
     """
     with reported(uri):
         filesystem, path = resolve(uri)
-        if filesystem.get_file_info(path).type == fs.FileType.Directory:
-            entries = filesystem.get_file_info(fs.FileSelector(path))
-            return all(entry.base_name.startswith(UNFINISHED) for entry in entries)
-    return not exists(uri)
+        if filesystem.get_file_info(path).type == fs.FileType.File:
+            return False
+        entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return all(entry.base_name.startswith(UNFINISHED) for entry in entries)
 
 
 def delete_folder(uri: str) -> None:

@@ -1,5 +1,6 @@
 """Actors that stop without dying, or hang in a batch, are noticed and killed, so that Ray starts them again."""
 
+import logging
 import os
 import threading
 import time
@@ -60,8 +61,12 @@ class PulseMonitor:
             for actor_id, (heard, actor, pid) in list(self._heard.items()):
                 if time.monotonic() - heard < self._seconds:
                     continue
-                del self._heard[actor_id]
-                # One that has died meanwhile is being started again, which takes a while.
-                now = state.actors(actor_id.hex())
-                if now.get("State") == "ALIVE" and now.get("Pid") == pid:
-                    ray.kill(actor, no_restart=False)
+                try:
+                    # One that has died meanwhile is being started again, which takes a while.
+                    now = state.actors(actor_id.hex())
+                    if now.get("State") == "ALIVE" and now.get("Pid") == pid:
+                        ray.kill(actor, no_restart=False)
+                except Exception:  # Whatever it was, nobody else watches: it is tried again at the next look.
+                    logging.getLogger(__name__).exception("cannot end an actor that is stuck")
+                else:
+                    self._heard.pop(actor_id, None)

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+_fused = tf.compat.v1.nn.fused_batch_norm
+
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch norm as TensorFlow's fused operation (oneDNN's on processors, cuDNN's on GPUs).
@@ -27,9 +29,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         for variable, new in zip(moving, (mean, variance), strict=True):
             variable.assign(variable * self.momentum + new * (1 - self.momentum))
         return outputs
-
-
-_fused = tf.compat.v1.nn.fused_batch_norm
 
 
 def with_fused_batch_norm(model: keras.Model) -> keras.Model:

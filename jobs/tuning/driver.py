@@ -145,8 +145,11 @@ def _tune(
 ) -> None:
     # Tune's own record of a sweep is not what it resumes from: that is the folder of the trials.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
-    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # The board tells of them.
+    os.environ |= {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # The board tells of them.
+    }
     budget = options.search.time_budget and options.search.time_budget * 60
     board = _SweepBoard(folder, setup.base, options.scheduler, budget, console)
     search: Any = create_search(space, setup.base, options.search.search, past)
