@@ -1,5 +1,6 @@
 """The driver of a training run: data and folder first, then Ray Train, then what came of it."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,6 +193,8 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
 
 
 def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
+    # A worker alone that is stopped cannot tell; Ray's controller is then the one to notice.
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(task.stall_timeout)
     least, most = workers
     trainer = DataParallelTrainer(
         train_loop_per_worker,

@@ -1,6 +1,7 @@
 """Kill a run anywhere; the same command again ends with the same weights, bit for bit."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,10 +31,12 @@ HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
 class Run:
     """One training command, as often as it is started, and what it leaves in its folder."""
 
-    def __init__(self, data: str, storage: Path, name: str, job: tuple[str, ...] = COMPACT) -> None:
+    def __init__(
+        self, data: str, storage: Path, name: str, job: tuple[str, ...] = COMPACT, *, workers: int = 2
+    ) -> None:
         self.folder = storage / name
         self.command = [
-            *(sys.executable, *job, "--data", data, "--workers", "2", "--seed", "7"),
+            *(sys.executable, *job, "--data", data, "--workers", str(workers), "--seed", "7"),
             *("--storage", str(storage), "--name", name),
         ]
 
@@ -107,6 +110,18 @@ def test_a_run_that_is_killed_in_every_way_ends_with_the_weights_of_one_that_is_
     assert "resuming after epoch" in output
     assert_same_weights(run, reference)
     assert_all_end(pid for pid, _ in orphans)
+
+
+def test_a_worker_alone_that_stops_without_dying_is_started_anew(drawn_few, tmp_path):
+    run = Run(drawn_few, tmp_path, "run", (*COMPACT, "--stall-timeout", "15"), workers=1)
+    process = run.start()
+    until(lambda: run.has_epoch(1), process)
+    (stopped,) = (pid for pid, command in run.descendants(process) if "ray::RayTrainWorker" in command)
+    os.kill(stopped, signal.SIGSTOP)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output
+    assert not Path(f"/proc/{stopped}").exists()
+    assert run.has_epoch(EPOCHS)
 
 
 def test_the_temperature_is_inside_the_checkpoint(drawn_few, reference):
