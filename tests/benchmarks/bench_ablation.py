@@ -59,19 +59,20 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--storage", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=3, help="at most so many of each row")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cpus-per-worker", type=int, default=2)
     options = parser.parse_args()
     storage = options.storage.expanduser().resolve()
     checkpoints: dict[str, Path] = {}
-    for seed in range(3):
+    for seed in range(options.seeds):
         for number, (seeds, arguments) in enumerate(INGREDIENTS.values()):
             if seed >= seeds:
                 continue
             name = f"{number}-{seed}"
             job(
                 "train_cnn.py",
-                *(*arguments, "--data", options.data, "--epochs", options.epochs, "--seed", seed, "--keep", 1),
+                *(*arguments, "--data", options.data, "--epochs", options.epochs, "--seed", seed),
                 *("--workers", options.workers, "--cpus-per-worker", options.cpus_per_worker),
                 *("--storage", storage, "--name", name),
             )
@@ -90,12 +91,12 @@ def main() -> None:
     print(f"| {options.epochs} epochs | seeds | public test | over the baseline (95 % interval) |\n|---|---|---|---|")
     baseline = mean_of(correct, 0)
     for number, (name, (seeds, _)) in enumerate(INGREDIENTS.items()):
-        mine = [100 * correct[f"{number}-{seed}"].mean() for seed in range(seeds)]
-        spread = f" ({min(mine):.1f} – {max(mine):.1f})" if seeds > 1 else ""
+        mine = [100 * correct[f"{number}-{seed}"].mean() for seed in range(min(seeds, options.seeds))]
+        spread = f" ({min(mine):.1f} – {max(mine):.1f})" if len(mine) > 1 else ""
         gain = 100 * (mean_of(correct, number) - baseline)
         half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
         over = "" if name == BASELINE else f"{gain.mean():+.1f} ({gain.mean() - half:+.1f} – {gain.mean() + half:+.1f})"
-        print(f"| {name} | {seeds} | {np.mean(mine):.1f} %{spread} | {over} |")
+        print(f"| {name} | {len(mine)} | {np.mean(mine):.1f} %{spread} | {over} |")
 
 
 def mean_of(correct: pd.DataFrame, number: int) -> pd.Series:
