@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_fused = tf.compat.v1.nn.fused_batch_norm
+_LANES = 16
+"""oneDNN takes ten times as long where the channels are no multiple of this."""
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -18,17 +19,29 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> Any:
         if mask is not None or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        weights = {"scale": self.gamma.value, "offset": self.beta.value, "epsilon": self.epsilon}
         moving = self.moving_mean, self.moving_variance
         if not (training and self.trainable):
-            return _fused(inputs, mean=moving[0].value, variance=moving[1].value, is_training=False, **weights)[0]
-        outputs, mean, variance = _fused(inputs, is_training=True, **weights)
+            return self._fused(inputs, *moving)[0]
+        outputs, mean, variance = self._fused(inputs)
         # The operation gives the sample's unbiased variance; Keras's moving variance is of the biased one.
         values = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
         variance *= (values - 1) / values
         for variable, new in zip(moving, (mean, variance), strict=True):
             variable.assign(variable * self.momentum + new * (1 - self.momentum))
         return outputs
+
+    def _fused(self, inputs: tf.Tensor, *statistics: keras.Variable) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Outputs, mean and variance; by the moving mean and variance where they are given, else by the batch's."""
+        channels = inputs.shape[-1]
+        lacking = -channels % _LANES
+        padded = [
+            tf.pad(v, [[0, lacking]]) for v in (self.gamma.value, self.beta.value, *(v.value for v in statistics))
+        ]
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            tf.pad(inputs, [[0, 0]] * 3 + [[0, lacking]]), *padded, epsilon=self.epsilon, is_training=not statistics
+        )
+        # Not outputs[..., :channels], whose gradient takes a fifth of a training step.
+        return tf.slice(outputs, [0] * 4, [-1, -1, -1, channels]), mean[:channels], variance[:channels]
 
 
 def with_fused_batch_norm(model: keras.Model) -> keras.Model:
