@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 _LANES = 16
-"""oneDNN takes ten times as long where the channels are no multiple of this."""
+"""oneDNN takes more than ten times as long where the channels are no multiple of this."""
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):

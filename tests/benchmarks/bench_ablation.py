@@ -91,11 +91,11 @@ def main() -> None:
     baseline = mean_of(correct, 0)
     for number, (name, (seeds, _)) in enumerate(INGREDIENTS.items()):
         mine = [100 * correct[f"{number}-{seed}"].mean() for seed in range(seeds)]
-        spread = f" ({min(mine):.1f} – {max(mine):.1f})" if len(mine) > 1 else ""
+        spread = f" ({min(mine):.1f} – {max(mine):.1f})" if seeds > 1 else ""
         gain = 100 * (mean_of(correct, number) - baseline)
         half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
         over = "" if name == BASELINE else f"{gain.mean():+.1f} ({gain.mean() - half:+.1f} – {gain.mean() + half:+.1f})"
-        print(f"| {name} | {len(mine)} | {np.mean(mine):.1f} %{spread} | {over} |")
+        print(f"| {name} | {seeds} | {np.mean(mine):.1f} %{spread} | {over} |")
 
 
 def mean_of(correct: pd.DataFrame, number: int) -> pd.Series:
