@@ -158,8 +158,8 @@ class TrainConfig:
     width: float = 1.0
     """What the filters of compact are multiplied by: a larger network, to teach the small one."""
     label_smoothing: float = 0.0
-    class_weights: Literal["none", "square_root", "balanced"] = "none"
-    """balanced: weigh a class by the inverse of its frequency; square_root: by the root of that."""
+    class_weights: Literal["none", "cube_root", "square_root", "balanced"] = "none"
+    """balanced: weigh a class by the inverse of its frequency; square_root and cube_root: by that root of it."""
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which is then what is validated and kept; 0: off."""
     calibrate: bool = False

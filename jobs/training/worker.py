@@ -311,9 +311,8 @@ def _summarise(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float
 
 def class_weights(kind: str, counts: np.ndarray) -> np.ndarray:
     """Weight of each class in the loss, float [7]: 1, or rarer classes more, with mean 1 over the rows."""
-    if kind == "none":
-        return np.ones(len(counts))
-    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0) ** (0.5 if kind == "square_root" else 1)
+    exponent = {"none": 0, "cube_root": 1 / 3, "square_root": 1 / 2, "balanced": 1}[kind]
+    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0) ** exponent
     return weights * counts.sum() / (weights * counts).sum()
 
 
