@@ -155,7 +155,9 @@ def test_every_stage_moves_by_its_share_of_the_learning_rate(resnet):
         np.testing.assert_allclose(changes[1][at], share * changes[0][at], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "ratio"), [("none", 1), ("cube_root", 9 ** (1 / 3)), ("square_root", 3), ("balanced", 9)])
+@pytest.mark.parametrize(
+    ("kind", "ratio"), [("none", 1), ("cube_root", 9 ** (1 / 3)), ("square_root", 3), ("balanced", 9)]
+)
 def test_rarer_classes_weigh_more_and_a_row_weighs_one_on_average(kind, ratio):
     counts = np.array([90, 10, 0])
     weights = class_weights(kind, counts)
