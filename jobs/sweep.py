@@ -25,6 +25,7 @@ MODELS = ("compact", "cnn", "resnet50")
 def main(argv: Sequence[str] | None = None) -> None:
     default = SweepOptions(train=base_config(argv, MODELS))
     options = parse(SweepOptions, argv, default=default, description=__doc__)
+    options.train.distillation.require_teacher()
     # Ray warns of the processes that a trial has beside its workers; none of them computes.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started on node")
     from jobs.tuning.driver import sweep  # Ray takes seconds to import: after the options are known to be good.

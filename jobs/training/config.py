@@ -124,13 +124,16 @@ class DistillationConfig:
     """Above 1, what the teachers hold less probable counts for more."""
 
     def __post_init__(self) -> None:
-        _check(
-            bool(self.teacher) or (self.distillation, self.temperature) == (0.7, 2.0),
-            "--distillation and --temperature need --teacher",
-            self.distillation,
-        )
         _check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
         _check(self.temperature > 0, "--temperature must be above 0", self.temperature)
+
+    def require_teacher(self) -> None:
+        """Raises UserError for a share or a temperature, but no teacher.
+
+        Not a rule of the fields: a configuration file may have them for a --teacher given beside it.
+        """
+        if not self.teacher and self != DistillationConfig():
+            raise UserError("--distillation and --temperature need --teacher; --help lists the options")
 
 
 @with_config(extra="forbid")

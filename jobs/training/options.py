@@ -33,7 +33,9 @@ def parse_train_options(
     Raises UserError, in one line, for anything that is wrong with them.
     """
     base = base_config(argv, models, defaults)
-    return parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
+    options = parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
+    options.train.distillation.require_teacher()
+    return options
 
 
 def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: TrainConfig | None = None) -> TrainConfig:

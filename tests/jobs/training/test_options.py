@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from fer_data.errors import UserError
-from jobs.training.config import TrainConfig
+from jobs.training.config import DistillationConfig, TrainConfig
 from jobs.training.options import parse_train_options
 from jobs.training.recipes import RECIPES
 from tests.conftest import REPOSITORY
@@ -69,10 +69,18 @@ def test_a_configuration_that_is_none_is_refused(tmp_path, name, content):
 
 def test_the_released_recipe_is_the_released_checkpoint_s_configuration():
     card = json.loads((REPOSITORY / "fer_models/released/card.json").read_text())
-    recipe = options("--config", str(REPOSITORY / "fer_models/released/recipe.toml")).train
     trained = TrainConfig.from_dict(card["configuration"], "card.json")
-    distillation = replace(trained.distillation, teacher=())
-    assert recipe == replace(trained, data=None, distillation=distillation)
+    teachers = trained.distillation.teacher
+    recipe = options("--config", str(REPOSITORY / "fer_models/released/recipe.toml"), "--teacher", *teachers).train
+    assert recipe == replace(trained, data=None)
+
+
+def test_a_recipe_may_say_how_to_learn_from_the_teacher_that_is_given_beside_it(tmp_path):
+    recipe = tmp_path / "student.toml"
+    recipe.write_text('model = "compact"\n[distillation]\ndistillation = 0.9\n')
+    assert options("--config", str(recipe), "--teacher", "a").train.distillation == DistillationConfig(("a",), 0.9)
+    with pytest.raises(UserError, match="--distillation and --temperature need --teacher"):
+        options("--config", str(recipe))
 
 
 @pytest.mark.parametrize(
