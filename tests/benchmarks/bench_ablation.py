@@ -1,6 +1,7 @@
-"""What each ingredient of the released network's recipe is worth by itself, on FER-2013.
+"""What each ingredient of the recipe of the released network's teachers is worth by itself, on FER-2013.
 
-    python -m tests.benchmarks.bench_ablation --data data/fer2013 --storage ~/fer_ablation
+    python -m tests.benchmarks.bench_ablation --data data/fer2013 --storage ~/fer_ablation \\
+        --teacher ~/fer_runs/second/best
 
 Trains `compact` on the training images with flips alone, then with one more ingredient at a time, then with the whole
 recipe; scores the last epoch of each on the public test. What a row has over the baseline is the difference of the
@@ -20,15 +21,14 @@ import pandas as pd
 
 from tests.conftest import REPOSITORY
 
-RELEASED = REPOSITORY / "fer_models/released"
 BASELINE = "baseline: AdamW, cosine, flips"
 PLAIN = (
     *("--model", "compact", "--batch-size", "64", "--patience", "0", "--precision", "auto", "--dropout", "0"),
     *("--optimizer", "adamw", "--learning-rate", "0.003", "--weight-decay", "0.01"),
     *("--schedule", "cosine", "--warmup-epochs", "1", "--rotation", "0", "--shift", "0", "--zoom", "0", "--shear", "0"),
 )
-RECIPE = ("--config", str(RELEASED / "recipe.toml"))
-TEACHER = ("--teacher", str(RELEASED))
+RECIPE = ("--config", str(REPOSITORY / "fer_models/released/teachers.toml"))
+TEACHER = ("--teacher", "{teacher}")
 INGREDIENTS = {
     BASELINE: (3, PLAIN),
     "Adam at a constant rate of 1e-3 instead": (
@@ -47,22 +47,24 @@ INGREDIENTS = {
     "dropout": (1, (*PLAIN, "--dropout", "0.1")),
     "weight average (EMA)": (1, (*PLAIN, "--ema", "0.999")),
     "class weights (square root)": (1, (*PLAIN, "--class-weights", "square_root")),
-    "distillation from the released network": (2, (*PLAIN, *TEACHER)),
+    "distillation from --teacher": (2, (*PLAIN, *TEACHER)),
     "the recipe, without a teacher": (1, RECIPE),
-    "the recipe, with the released network as teacher": (1, (*RECIPE, *TEACHER)),
+    "the recipe, with --teacher": (1, (*RECIPE, *TEACHER)),
 }
-"""Seeds and options of each row."""
+"""Seeds and options of each row; {teacher} stands for --teacher's checkpoint."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--teacher", type=Path, required=True, help="a checkpoint to learn from")
     parser.add_argument("--storage", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cpus-per-worker", type=int, default=2)
     options = parser.parse_args()
     storage = options.storage.expanduser().resolve()
+    teacher = options.teacher.expanduser().resolve()
     checkpoints: dict[str, Path] = {}
     for seed in range(3):
         for number, (seeds, arguments) in enumerate(INGREDIENTS.values()):
@@ -71,7 +73,8 @@ def main() -> None:
             name = f"{number}-{seed}"
             job(
                 "train_cnn.py",
-                *(*arguments, "--data", options.data, "--epochs", options.epochs, "--seed", seed),
+                *(argument.format(teacher=teacher) for argument in arguments),
+                *("--data", options.data, "--epochs", options.epochs, "--seed", seed),
                 *("--workers", options.workers, "--cpus-per-worker", options.cpus_per_worker),
                 *("--storage", storage, "--name", name),
             )
