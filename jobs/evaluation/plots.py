@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from fer_data.emotions import CLASSES, NUM_CLASSES
 from jobs.evaluation.analysis import Results
@@ -127,7 +128,7 @@ def accuracy_against_confidence(found: Mapping[str, Results], labels: Labels) ->
 def side_by_side(metrics: pa.Table, split: str, labels: Labels) -> bytes:
     """Accuracy and macro F1 of each checkpoint with 95 % intervals; hollow: the leak-free figure."""
     rows = [row for row in metrics.to_pylist() if row["split"] == split]
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.42 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.42 * len(rows)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axis, name, title in zip(panels, ("accuracy", "macro_f1"), ("accuracy", "macro F1"), strict=True):
         for i, row in enumerate(rows):
@@ -143,6 +144,10 @@ def side_by_side(metrics: pa.Table, split: str, labels: Labels) -> bytes:
         _plain(axis)
     panels[0].set_yticks(range(len(rows)), [_wrapped(labels[row["checkpoint"]]) for row in rows], fontsize=8.5)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    shown = [Line2D([], [], color="#555555", marker="o", lw=2, ms=6, label="all images, 95 % interval")]
+    if any(row["accuracy_leak_free"] is not None for row in rows):
+        shown.append(Line2D([], [], color="#555555", marker="o", mfc="none", lw=0, ms=10, label="leak-free"))
+    figure.legend(handles=shown, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     return _png(figure)
 
 

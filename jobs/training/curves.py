@@ -16,21 +16,31 @@ _PANELS = {
 _COLOURS = {"training": "#999999", "validation": "#0b6e99"}
 
 
-def draw_curves(history: pd.DataFrame, title: str, best_epoch: int) -> bytes:
-    """A PNG of six panels from `history`, a row per epoch; a dotted line marks the best epoch."""
+def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: bool) -> bytes:
+    """A PNG of six panels from `history`, a row per epoch; a dotted line marks the best epoch.
+
+    The training loss of a run that was `taught` by other networks is mostly its distance to them, several times the
+    validation loss: it gets a scale of its own.
+    """
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 3)
     for axis, (metric, label) in zip(axes.flat, _PANELS.items(), strict=True):
+        two_scales = taught and metric == "loss"
+        scales = {"training": axis.twinx() if two_scales else axis, "validation": axis}
         for split, colour in _COLOURS.items():
-            axis.plot(history["epoch"], history[f"{split}_{metric}"], color=colour, label=split, marker=".")
+            scales[split].plot(history["epoch"], history[f"{split}_{metric}"], color=colour, label=split, marker=".")
         axis.axvline(best_epoch, color=_COLOURS["validation"], linestyle=":", linewidth=1)
-        axis.set_title(label, fontsize=10)
+        axis.set_title(f"{label} (right: training, the teachers' part included)" if two_scales else label, fontsize=10)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.xaxis.get_major_locator().set_params(integer=True)
+        if two_scales:
+            scales["training"].spines[["top", "left"]].set_visible(False)
+            for split, colour in _COLOURS.items():
+                scales[split].tick_params(axis="y", labelcolor=colour)
     for axis in axes[1]:
         axis.set_xlabel("epoch")
-    axes.flat[0].legend(frameon=False)
+    axes.flat[1].legend(frameon=False)
     figure.suptitle(f"{title} (best: epoch {best_epoch})")
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110)

@@ -221,6 +221,7 @@ def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, co
     rows = folder.history_rows()
     epoch = best_epoch(config, rows)
     best: dict[str, Any] = next(row for row in rows if row["epoch"] == epoch)
-    folder.write_curves(draw_curves(history, f"{config.model}, run {folder.uri.rpartition('/')[2]}", epoch))
+    title = f"{config.model}, run {folder.uri.rpartition('/')[2]}"
+    folder.write_curves(draw_curves(history, title, epoch, taught=bool(config.distillation.teacher)))
     console.print(f"best {epoch_line(best, config.epochs)}", highlight=False, soft_wrap=True)
     return TrainResult(folder.uri, folder.best, folder.history, folder.curves, dataset.uri, config.protocol, best)
