@@ -16,7 +16,7 @@ from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_data.storage import absolute, is_remote, join, redacted, resolve
 from fer_models.card import Card
-from fer_models.checkpoint_files import read_card
+from fer_models.checkpoint_files import MODEL_FILE, read_card, read_verified
 from fer_models.foreign_files import is_folder
 from jobs.data import open_data
 from jobs.tensorflow_environment import tensorflow_environment
@@ -143,7 +143,7 @@ def check_sources(config: TrainConfig, fingerprint: str) -> None:
     other data, of which it cannot be known.
     """
     for uri in config.distillation.teacher:
-        card = read_card(uri)
+        card = _sound_card(uri)
         if card.data_fingerprint != fingerprint:
             raise UserError(
                 f"--teacher {redacted(uri)} was trained on other data, which may hold images that validate here: train "
@@ -152,9 +152,16 @@ def check_sources(config: TrainConfig, fingerprint: str) -> None:
         _check_protocol("--teacher", uri, card, config.protocol)
     weights = config.backbone.weights
     if weights not in ("none", "imagenet") and is_folder(weights):
-        card = read_card(weights)
+        card = _sound_card(weights)
         if card.data_fingerprint == fingerprint:
             _check_protocol("--weights", weights, card, config.protocol)
+
+
+def _sound_card(uri: str) -> Card:
+    """The card of a checkpoint whose network is as it was written: before a run is begun, not by its workers."""
+    card = read_card(uri)
+    read_verified(uri, card, MODEL_FILE)
+    return card
 
 
 def _check_protocol(option: str, uri: str, card: Card, protocol: str) -> None:
@@ -213,7 +220,10 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except SystemExit:  # Ray's own handler of Ctrl-C ends the process without a word.
+        raise KeyboardInterrupt from None
 
 
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,32 @@ def test_nothing_listens_beyond_loopback_while_two_workers_train(drawn_few, tmp_
     finally:
         kill([process.pid, *pids])
         process.wait()
+
+
+def test_ctrl_c_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):
+    run = tmp_path / "run"
+    options = ("--data", drawn_few, "--storage", str(tmp_path), "--name", "run", "--epochs", "1000")
+    process = subprocess.Popen(
+        [sys.executable, "jobs/train_cnn.py", *options],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pids = {}
+    try:
+        until(lambda: (run / "history.csv").exists(), process)
+        pids = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        kill([process.pid, *pids])
+        process.wait()
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in said
+    finished = len(pd.read_csv(run / "history.csv"))
+    verify(str(run / "checkpoints" / f"epoch-{finished:04d}"))
 
 
 def test_a_full_disk_while_a_checkpoint_is_written_ends_the_run_with_one_line(drawn_few, small_disk):

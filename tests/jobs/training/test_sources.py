@@ -1,6 +1,7 @@
 """What training may build on: checkpoints that have not seen what validates here."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_one_that_was_trained_on_what_validates_here_may_not(teacher):
 def test_what_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="nobody"):
         check_sources(config(str(tmp_path / "nobody")), "abc")
+
+
+def test_a_damaged_one_is_refused_before_a_run_is_begun(teacher):
+    model = Path(teacher) / "model.keras"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    damaged = "does not match its card"
+    with pytest.raises(UserError, match=damaged):
+        check_sources(config(teacher), "abc")
+    with pytest.raises(UserError, match=damaged):
+        check_sources(TrainConfig("resnet50", backbone=BackboneConfig(teacher)), "abc")
 
 
 def test_weights_to_begin_with_have_not_seen_what_validates_here(teacher, tmp_path):
