@@ -81,19 +81,21 @@ def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Tri
 
 
 def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
-    """The points that follow the configuration's `own`: each differs from it in about a third of the parameters.
+    """The points that follow the configuration's `own`: each differs from it, in about a third of the parameters.
 
     In a space of many parameters almost every point drawn at random is worse than settings that a person has
     chosen with care; what is better than these is more often near them.
     """
     random = np.random.default_rng(seed)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    found = []
-    for _ in range(STARTUP_TRIALS - 1):
-        names = list(space)
+    found: list[Parameters] = []
+    names = list(space)
+    while len(found) < STARTUP_TRIALS - 1:
         redrawn = {str(name) for name in random.choice(names, max(1, round(len(names) / 3)), replace=False)}
         drawn = suggest(space, study.ask(), {name: value for name, value in own.items() if name not in redrawn})
-        found.append(drawn)
+        # A choice may be drawn as it was, and what is redrawn may not apply.
+        if drawn != own:
+            found.append(drawn)
     return found
 
 
