@@ -33,9 +33,12 @@ def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: b
         axis.set_title(f"{label} (right: training, the teachers' part included)" if two_scales else label, fontsize=10)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if two_scales:
             scales["training"].spines[["top", "left"]].set_visible(False)
+            # Above the validation loss: two curves that only fall would lie on each other.
+            low, high = scales["training"].get_ylim()
+            scales["training"].set_ylim(low - (high - low) / 3, high)
             for split, colour in _COLOURS.items():
                 scales[split].tick_params(axis="y", labelcolor=colour)
     for axis in axes[1]:
