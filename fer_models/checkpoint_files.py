@@ -73,7 +73,8 @@ def read_verified(uri: str, card: Card, name: str) -> bytes:
         raise UserError(f"{redacted(uri)}: its card lists no {name}: not a complete checkpoint")
     content = _read(uri, name)
     if _sha256(content) != card.sha256[name]:
-        raise UserError(f"{redacted(join(uri, name))} does not match its card: it is damaged or was changed")
+        where = redacted(join(uri, name))
+        raise UserError(f"{where} does not match its card: it is damaged or was changed; copy it again")
     return content
 
 
