@@ -5,6 +5,7 @@ rank takes its own rows of them: an image is changed the same way whatever the
 number of workers. `augment` applies them in the training graph.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,16 +94,21 @@ class Draws:
         return (self.transforms, self.tones, self.boxes, self.mix, self.partner)
 
 
-def draw(config: AugmentationConfig, *, seed: int, epoch: int, step: int, global_batch: int, rows: slice) -> Draws:
-    """The parameters of rows `rows` of the global batch of `global_batch` images at (`epoch`, `step`).
+DRAWN = (((8,), "float32"), ((3,), "float32"), ((5,), "float32"), ((), "float32"), ((), "int32"))
+"""Shape of an image's row and dtype of each array of `Draws`."""
 
-    Partners for mixup come from the same slice, since a rank holds no other
+
+def draw(
+    config: AugmentationConfig, *, seed: int, epoch: int, steps: Sequence[int], global_batch: int, rows: slice
+) -> Draws:
+    """The parameters of rows `rows` of the global batches of `global_batch` images at `steps`, step after step.
+
+    Partners for mixup come from the same rows of the same step, since a rank holds no other
     images: with mixup alone, the draws depend on how a batch is divided.
     """
-    random = np.random.default_rng([seed, epoch, step])
-    uniform = random.uniform(-1, 1, (global_batch, 16))[rows]
+    drawn = [np.random.default_rng([seed, epoch, step]).uniform(-1, 1, (global_batch, 16))[rows] for step in steps]
+    uniform = np.concatenate(drawn)
     half = (uniform + 1) / 2
-    n = len(uniform)
     transforms = _transforms(config, uniform)
     tones = np.stack(
         [
@@ -119,19 +125,16 @@ def draw(config: AugmentationConfig, *, seed: int, epoch: int, step: int, global
     top = np.floor(half[:, 13] * (_SIDE - height + 1))
     left = np.floor(half[:, 14] * (_SIDE - width + 1))
     boxes = np.stack([top, top + height, left, left + width, 255 * half[:, 15]], axis=1)
-    mix, partner = np.ones(n), np.arange(n)
+    mix, partner = np.ones(len(uniform)), np.arange(len(uniform))
     if config.mixup:
-        local = np.random.default_rng([seed, epoch, step, rows.start or 0])
-        mix = local.beta(config.mixup, config.mixup, n)
-        mix = np.maximum(mix, 1 - mix)
-        partner = local.permutation(n)
-    return Draws(
-        transforms.astype("float32"),
-        tones.astype("float32"),
-        boxes.astype("float32"),
-        mix.astype("float32"),
-        partner.astype("int32"),
-    )
+        n = len(drawn[0])
+        for i, step in enumerate(steps):
+            local = np.random.default_rng([seed, epoch, step, rows.start or 0])
+            weight = local.beta(config.mixup, config.mixup, n)
+            mix[i * n : (i + 1) * n] = np.maximum(weight, 1 - weight)
+            partner[i * n : (i + 1) * n] = i * n + local.permutation(n)
+    arrays = (transforms, tones, boxes, mix, partner)
+    return Draws(*(array.astype(dtype) for array, (_, dtype) in zip(arrays, DRAWN, strict=True)))
 
 
 def _transforms(config: AugmentationConfig, uniform: np.ndarray) -> np.ndarray:

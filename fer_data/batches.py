@@ -1,16 +1,20 @@
 """Training batches: deterministic, aware of ranks, in memory that does not grow with the data.
 
 The order of an epoch depends on (seed, epoch) alone. Row groups are shuffled,
-taken a window at a time, and the rows of a window are shuffled together; a
-data set of up to 48 row groups (49,152 rows) is thus shuffled perfectly. The
+48 of them are taken at a time, and their rows are shuffled together; a data
+set of up to 48 row groups (49,152 rows) is thus shuffled perfectly. The
 global batches are cut from that order, and the rows of each are shared out by
 row group, so that a rank reads little more than the rows that it trains on.
+
+A rank gets its rows in windows: those of many steps at once, which a device
+takes as one array.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -18,22 +22,20 @@ import numpy as np
 from fer_data.dataset import PreparedDataset, pixels_of
 from fer_data.splits import Split
 
-WINDOW_ROW_GROUPS = 48
+SHUFFLED_ROW_GROUPS = 48
 _ROW_BITS = 32
 _END = object()
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One rank's share of a global batch.
+class Window:
+    """One rank's rows of consecutive steps, from step `first` of an epoch on.
 
-    `pixels` uint8 [n, 48, 48, 1], `labels` int64 [n]; `rows` says which rows
-    of the global batch they are.
+    `pixels` uint8 [steps, n, 48, 48, 1] and `labels` int64 [steps, n], n being the rank's share of a global batch.
     """
 
-    step: int
-    rows: slice
+    first: int
     pixels: np.ndarray
     labels: np.ndarray
 
@@ -43,6 +45,7 @@ class TrainingBatches:
 
     Every rank gets `steps_per_epoch` batches per epoch: all rows, and the
     epoch's first rows once more where the last global batch would be short.
+    `rows` says which rows of each global batch are this rank's.
     """
 
     def __init__(
@@ -64,29 +67,37 @@ class TrainingBatches:
         self._global_batch = global_batch
         self._seed = seed
         bounds = np.linspace(0, global_batch, world_size + 1).astype(int)
-        self._rows = slice(int(bounds[rank]), int(bounds[rank + 1]))
+        self.rows = slice(int(bounds[rank]), int(bounds[rank + 1]))
         self.steps_per_epoch = -(-split.num_rows // global_batch)
+        self._loaded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of `epoch`, read ahead by a thread."""
-        return prefetched(self._batches(epoch))
+    def windows(self, epoch: int, steps: int, first: int = 0) -> Iterator[Window]:
+        """The rows of `epoch` from step `first` on, `steps` steps at a time; the last window may have fewer.
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        loaded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for step, (batch, live) in enumerate(self._global_batches(epoch)):
-            for group in loaded.keys() - live:
-                del loaded[group]
-            mine = np.sort(batch)[self._rows]
-            groups, positions = mine >> _ROW_BITS, mine & ((1 << _ROW_BITS) - 1)
-            pixels = np.empty((len(mine), 48, 48, 1), np.uint8)
-            labels = np.empty(len(mine), np.int64)
-            for group in np.unique(groups).tolist():
-                if group not in loaded:
-                    loaded[group] = _read(self._dataset, self._split, group)
-                here = groups == group
-                pixels[here] = loaded[group][0][positions[here]]
-                labels[here] = loaded[group][1][positions[here]]
-            yield Batch(step, self._rows, pixels, labels)
+        For one thread at a time. Row groups that a later step of the epoch may need stay in memory: at most twice 48;
+        a data set of fewer is read once for all epochs.
+        """
+        plan = islice(self._global_batches(epoch), first, None)
+        while batches := list(islice(plan, steps)):
+            live = batches[-1][1]
+            rows = np.stack([np.sort(batch)[self.rows] for batch, _ in batches])
+            pixels, labels = self._gather(rows.ravel())
+            for group in self._loaded.keys() - live:
+                del self._loaded[group]
+            yield Window(first, pixels.reshape(*rows.shape, 48, 48, 1), labels.reshape(rows.shape))
+            first += len(batches)
+
+    def _gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        groups, positions = rows >> _ROW_BITS, rows & ((1 << _ROW_BITS) - 1)
+        pixels = np.empty((len(rows), 48, 48, 1), np.uint8)
+        labels = np.empty(len(rows), np.int64)
+        for group in np.unique(groups).tolist():
+            if group not in self._loaded:
+                self._loaded[group] = _read(self._dataset, self._split, group)
+            here = np.flatnonzero(groups == group)
+            pixels[here] = self._loaded[group][0][positions[here]]
+            labels[here] = self._loaded[group][1][positions[here]]
+        return pixels, labels
 
     def _global_batches(self, epoch: int) -> Iterator[tuple[np.ndarray, set[int]]]:
         """Row numbers of each global batch, and the row groups that it or a later one may still need."""
@@ -94,8 +105,9 @@ class TrainingBatches:
         groups = random.permutation(len(self._split.groups))
         size = self._global_batch
         pending, first = np.empty(0, np.int64), np.empty(0, np.int64)
-        for start in range(0, len(groups), WINDOW_ROW_GROUPS):
-            window = np.sort(groups[start : start + WINDOW_ROW_GROUPS])
+        live: set[int] = set()
+        for start in range(0, len(groups), SHUFFLED_ROW_GROUPS):
+            window = np.sort(groups[start : start + SHUFFLED_ROW_GROUPS])
             live = set(window.tolist())
             rows = random.permutation(np.concatenate([self._row_numbers(group) for group in window]))
             carried = set((pending >> _ROW_BITS).tolist())
@@ -107,7 +119,7 @@ class TrainingBatches:
                 pending, carried = pending[size:], set()
         if len(pending):
             filler = np.resize(first, size - len(pending))
-            yield np.concatenate([pending, filler]), set((pending >> _ROW_BITS).tolist())
+            yield np.concatenate([pending, filler]), live
 
     def _row_numbers(self, group: np.int64) -> np.ndarray:
         """Numbers of a row group's rows: its position in the split, then the row's place among those chosen."""
@@ -133,11 +145,16 @@ def share_bounds(rows: int, world_size: int) -> list[int]:
 
 def prefetched(items: Iterator[Item], depth: int = 3) -> Iterator[Item]:
     """`items`, made up to `depth` ahead by one thread, which ends with the iterator."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    try:
         pending = deque(pool.submit(next, items, _END) for _ in range(depth))
         while (item := pending.popleft().result()) is not _END:
             pending.append(pool.submit(next, items, _END))
             yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if isinstance(items, Generator):  # Which may be another thread's.
+            items.close()
 
 
 def _ordered(

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,19 @@ class Collectives:
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
         return self._strategy.run(in_replica, args=(tensor,))
+
+    def sum_timed(self, tensors: Sequence[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Float32 `tensors`, each summed over all ranks in one exchange, and the seconds it took, float64 scalar.
+
+        For use inside a `tf.function`. The seconds count from when this rank's tensors are computed, so that waiting
+        for the slowest rank is part of them; the host has no part in it.
+        """
+        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+        began = _moment(flat)
+        flat = self.sum(flat)
+        seconds = _moment(flat) - began
+        parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors])
+        return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)], seconds
 
     def average_variables(self, variables: list) -> None:
         """Set float variables to their mean over the ranks, in one exchange."""
@@ -72,6 +86,12 @@ class Collectives:
             return tf.distribute.get_replica_context().all_gather(tf.identity(value), axis=0)
 
         return self._strategy.run(in_replica, args=(tensor,))
+
+
+def _moment(computed: tf.Tensor) -> tf.Tensor:
+    """When the last value of `computed`, float32 [n], had arrived in the host's memory: seconds, float64 scalar."""
+    with tf.device("CPU:0"), tf.control_dependencies([tf.identity(computed[-1])]):
+        return tf.timestamp()
 
 
 def _close_local_port() -> None:

@@ -1,6 +1,6 @@
 """Everything that decides what a training run computes, validated where it is built.
 
-`TrainConfig` says *what* is trained and is saved with the run; `RunOptions`
+`TrainConfig` says *what* is trained and is saved with the run; `run_options.RunOptions`
 says *where* it runs and is not: the same configuration gives the same model on
 any number of workers.
 """
@@ -8,12 +8,10 @@ any number of workers.
 import hashlib
 import json
 import math
-import re
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
 from pydantic import TypeAdapter, ValidationError, with_config
 
 from fer_data.augment_draws import AugmentationConfig
@@ -40,15 +38,15 @@ class OptimizerConfig:
     """Largest global norm of a gradient; 0 for no limit."""
 
     def __post_init__(self) -> None:
-        _check(self.learning_rate > 0, "--learning-rate must be above 0", self.learning_rate)
-        _check(self.weight_decay >= 0, "--weight-decay must be 0 or more", self.weight_decay)
-        _check(
+        check(self.learning_rate > 0, "--learning-rate must be above 0", self.learning_rate)
+        check(self.weight_decay >= 0, "--weight-decay must be 0 or more", self.weight_decay)
+        check(
             self.weight_decay == 0 or self.optimizer != "adam",
             "--weight-decay needs --optimizer adamw or sgd, not adam",
             self.weight_decay,
         )
-        _check(0 <= self.momentum < 1, "--momentum must be at least 0 and below 1", self.momentum)
-        _check(self.clip_norm >= 0, "--clip-norm must be 0 or more", self.clip_norm)
+        check(0 <= self.momentum < 1, "--momentum must be at least 0 and below 1", self.momentum)
+        check(self.clip_norm >= 0, "--clip-norm must be 0 or more", self.clip_norm)
 
 
 @with_config(extra="forbid")
@@ -67,10 +65,10 @@ class ScheduleConfig:
     """After this many epochs without a better monitored value."""
 
     def __post_init__(self) -> None:
-        _check(self.warmup_epochs >= 0, "--warmup-epochs must be 0 or more", self.warmup_epochs)
-        _check(0 <= self.final_fraction <= 1, "--final-fraction must be in 0 to 1", self.final_fraction)
-        _check(0 < self.plateau_factor < 1, "--plateau-factor must be between 0 and 1", self.plateau_factor)
-        _check(self.plateau_patience >= 1, "--plateau-patience must be 1 or more", self.plateau_patience)
+        check(self.warmup_epochs >= 0, "--warmup-epochs must be 0 or more", self.warmup_epochs)
+        check(0 <= self.final_fraction <= 1, "--final-fraction must be in 0 to 1", self.final_fraction)
+        check(0 < self.plateau_factor < 1, "--plateau-factor must be between 0 and 1", self.plateau_factor)
+        check(self.plateau_patience >= 1, "--plateau-patience must be 1 or more", self.plateau_patience)
 
 
 @with_config(extra="forbid")
@@ -96,8 +94,8 @@ class BackboneConfig:
     """Each stage's share of the learning rate of the stage above it; the head has all of it."""
 
     def __post_init__(self) -> None:
-        _check(48 <= self.input_size <= 224, "--input-size must be 48 to 224", self.input_size)
-        _check(0 < self.stage_rate <= 1, "--stage-rate must be above 0 and at most 1", self.stage_rate)
+        check(48 <= self.input_size <= 224, "--input-size must be 48 to 224", self.input_size)
+        check(0 < self.stage_rate <= 1, "--stage-rate must be above 0 and at most 1", self.stage_rate)
         self.frozen_epochs()
 
     def frozen_epochs(self) -> dict[str, float]:
@@ -106,7 +104,7 @@ class BackboneConfig:
         for entry in self.freeze:
             stage, _, epochs = entry.partition("=")
             known = stage in ("stem", "conv2", "conv3", "conv4", "conv5")
-            _check(known and (not _ or epochs.isdigit()), "--freeze takes stem, conv2 … conv5, or STAGE=EPOCHS", entry)
+            check(known and (not _ or epochs.isdigit()), "--freeze takes stem, conv2 … conv5, or STAGE=EPOCHS", entry)
             frozen[stage] = float(epochs) if epochs else math.inf
         return frozen
 
@@ -124,8 +122,8 @@ class DistillationConfig:
     """Above 1, what the teachers hold less probable counts for more."""
 
     def __post_init__(self) -> None:
-        _check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
-        _check(self.temperature > 0, "--temperature must be above 0", self.temperature)
+        check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
+        check(self.temperature > 0, "--temperature must be above 0", self.temperature)
 
     def require_teacher(self) -> None:
         """Raises UserError for a share or a temperature, but no teacher.
@@ -180,29 +178,29 @@ class TrainConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
 
     def __post_init__(self) -> None:
-        _check(self.data is None or self.data.strip() != "", "--data must name a data set", repr(self.data))
-        _check(0 < self.train_fraction <= 1, "--train-fraction must be above 0 and at most 1", self.train_fraction)
-        _check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
-        _check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
-        _check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)
+        check(self.data is None or self.data.strip() != "", "--data must name a data set", repr(self.data))
+        check(0 < self.train_fraction <= 1, "--train-fraction must be above 0 and at most 1", self.train_fraction)
+        check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
+        check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
+        check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)
         if self.model != "resnet50" and self.backbone != BackboneConfig():
             changed = next(n for n, v in asdict(BackboneConfig()).items() if getattr(self.backbone, n) != v)
             raise ValueError(f"--{changed.replace('_', '-')} is for --model resnet50, not {self.model}")
-        _check(
+        check(
             self.dropout is None or 0 <= self.dropout < 1,
             "--dropout must be at least 0 and below 1",
             self.dropout,
         )
-        _check(0.25 <= self.width <= 8, "--width must be 0.25 to 8", self.width)
-        _check(self.model == "compact" or self.width == 1, "--width is for --model compact", self.width)
-        _check(
+        check(0.25 <= self.width <= 8, "--width must be 0.25 to 8", self.width)
+        check(self.model == "compact" or self.width == 1, "--width is for --model compact", self.width)
+        check(
             0 <= self.label_smoothing < 1,
             "--label-smoothing must be at least 0 and below 1",
             self.label_smoothing,
         )
-        _check(0 <= self.ema < 1, "--ema must be at least 0 and below 1", self.ema)
-        _check(self.patience >= 0, "--patience must be 0 or more", self.patience)
-        _check(0 <= self.seed < 2**31, "--seed must be at least 0 and below 2^31", self.seed)
+        check(0 <= self.ema < 1, "--ema must be at least 0 and below 1", self.ema)
+        check(self.patience >= 0, "--patience must be 0 or more", self.patience)
+        check(0 <= self.seed < 2**31, "--seed must be at least 0 and below 2^31", self.seed)
 
     def identity(self, data_fingerprint: str) -> str:
         """Eight hexadecimal digits, equal for runs that compute the same thing from the same data."""
@@ -243,75 +241,7 @@ class TrainConfig:
         return cls.from_dict(values, uri)
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Where and under what name a run happens; nothing here changes what it computes."""
-
-    workers: Annotated[int | str, tyro.conf.arg(metavar="INT|MIN:MAX")] = 1
-    """Training processes; on GPUs, one GPU each. MIN:MAX begins with as many as there is room for, and grows and
-    shrinks with the cluster; each change goes back to the last finished epoch."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: GPUs when the cluster has enough of them for every worker."""
-    cpus_per_worker: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Threads of each worker; by default an equal share of the machine's."""
-    wait: float = 0.0
-    """Minutes to wait for the cluster to have room for the workers, as one that starts its machines on demand needs."""
-    storage: str = "~/fer_runs"
-    """Folder of all runs: a path that every machine sees, or an s3:// or gs:// URI."""
-    name: str | None = None
-    """Name of the run's folder; by default the model and a digest of configuration and data."""
-    overwrite: bool = False
-    """Discard a run of this name and begin again."""
-    keep: int = 3
-    """How many checkpoints to keep: the best, and the last ones to resume from."""
-    max_failures: int = 3
-    """How many times in a row to restart from the last checkpoint when a worker dies before it finishes an epoch."""
-    stall_timeout: float = 600.0
-    """Seconds without a step after which a worker is taken to be stuck and the run restarts from its last epoch."""
-    tensorboard: bool = False
-    """Also write TensorBoard logs into the run's folder."""
-    mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
-    """Also log parameters, metrics by epoch and the card to this MLflow: http://HOST:PORT or sqlite:///FILE.db. A
-    user's name and password belong in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
-
-    def __post_init__(self) -> None:
-        least, most = self.worker_range
-        _check(1 <= least <= most, "--workers must be 1 or more, or MIN:MAX such as 1:4", self.workers)
-        _check(self.wait >= 0, "--wait must be 0 or more", self.wait)
-        _check(self.stall_timeout > 0, "--stall-timeout must be above 0", self.stall_timeout)
-        _check(
-            self.cpus_per_worker is None or self.cpus_per_worker >= 1,
-            "--cpus-per-worker must be 1 or more",
-            self.cpus_per_worker,
-        )
-        _check(self.keep >= 2, "--keep must be 2 or more", self.keep)
-        _check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
-        if self.name is not None:
-            check_name(self.name)
-        if self.mlflow is not None and (not _URI.match(self.mlflow) or self.mlflow.startswith("file:")):
-            # Not shown: there may be a password in it.
-            raise ValueError("--mlflow takes the URI of a server or a database: http://HOST:PORT or sqlite:///FILE.db")
-
-    @property
-    def worker_range(self) -> tuple[int, int]:
-        """The least and the most workers; equal where the number is fixed, (0, 0) where `workers` is neither form."""
-        least, colon, most = str(self.workers).partition(":")
-        numbers = [least, most if colon else least]
-        if not all(number.isascii() and number.isdigit() for number in numbers):
-            return 0, 0
-        return int(numbers[0]), int(numbers[1])
-
-
-def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one plain component of a path."""
-    if not name or not set(name) <= _NAME_CHARACTERS or name[0] == ".":
-        raise ValueError(f"--name may hold letters, digits, '.', '_' and '-', not {name!r}")
-
-
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://.")
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-
-
-def _check(holds: bool, rule: str, value: object) -> None:
+def check(holds: bool, rule: str, value: object) -> None:
+    """Raises ValueError, stating the rule and the value, unless `holds`."""
     if not holds:
         raise ValueError(f"{rule} (it is {value})")

@@ -1,7 +1,7 @@
 """The driver of a training run: data and folder first, then Ray Train, then what came of it."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -15,19 +15,21 @@ from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_data.storage import absolute, is_remote, join, redacted, resolve
-from fer_models.card import Card
-from fer_models.checkpoint_files import MODEL_FILE, read_card, read_verified
-from fer_models.foreign_files import is_folder
 from jobs.data import open_data
+from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
-from jobs.training.config import RunOptions, TrainConfig
+from jobs.training.checks import check_profile, check_shares, check_sources, resolved
+from jobs.training.config import TrainConfig
 from jobs.training.curves import draw_curves
+from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
+from jobs.training.run_options import RunOptions
 from jobs.training.schedule import best_epoch, why_finished
-from jobs.training.task import Task, train_loop_per_worker
+from jobs.training.task import Task
+from jobs.training.tensorboard_log import TensorboardLog
 
 _RESIZE_SECONDS = 30.0
 """How often Ray looks whether a run with --workers MIN:MAX could have another number of workers."""
@@ -52,6 +54,10 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     Raises UserError for bad input and for storage that refuses, and
     `ray.train.TrainingFailedError` when workers keep failing.
     """
+
+    def say(message: str) -> None:
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
+
     config = resolved(config)
     dataset = open_data(config.data, console)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
@@ -60,8 +66,9 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     name = options.name or f"{config.model}-{config.identity(fingerprint)}"
     folder = RunFolder(join(absolute(options.storage), name))
     resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
-    if options.tensorboard and is_remote(folder.uri):
-        raise UserError("--tensorboard writes local files: give a local --storage")
+    tensorboard = TensorboardLog(folder.uri, enabled=options.tensorboard)
+    if options.profile and is_remote(folder.uri):
+        raise UserError("--profile writes local files: give a local --storage")
     if options.mlflow:
         check_mlflow(options.mlflow)
     least, most = options.worker_range
@@ -75,8 +82,10 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
         lambda nodes: worker_resources(nodes, workers=least, device=options.device, cpus_per_worker=threads),
         minutes=options.wait,
         wanted=[WorkerResources(threads or 1, int(options.device == "gpu")).bundle] * least,
-        say=lambda message: console.print(message, highlight=False, soft_wrap=True),
+        say=say,
     )
+    if resources.gpus:
+        check_gpus(ray.nodes(), resources.gpus, say)
     folder.start(config, fingerprint, overwrite=options.overwrite)
     console.print(
         f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images, "
@@ -88,9 +97,14 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
     )
     latest = folder.latest(lambda message: console.print(f"warning: {message}", soft_wrap=True))
     rows = latest.metrics if latest else []
-    with MlflowLog(
-        options.mlflow, folder, name, config, rows, lambda line: console.print(line, highlight=False, soft_wrap=True)
-    ) as log:
+    if options.profile:
+        check_profile(config, rows, training.num_rows)
+    with MlflowLog(options.mlflow, folder, name, config, rows, say) as mlflow, tensorboard:
+
+        def log(row: dict[str, Any]) -> None:
+            mlflow.add(row)
+            tensorboard.add(row)
+
         if reason := why_finished(config, rows):
             console.print(f"nothing to do: {reason}")
             folder.publish(config, rows, options.keep)
@@ -106,76 +120,15 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
                 dataset,
                 threads=resources.cpus,
                 keep=options.keep,
-                tensorboard=options.tensorboard,
                 stall_timeout=options.stall_timeout,
                 progress=board,
+                compile=options.compile,
+                deterministic=options.deterministic,
+                profile=join(folder.uri, "profile") if options.profile else None,
             )
-            with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log.add):
+            with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log):
                 run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)
     return _result(config, folder, dataset, console)
-
-
-def resolved(config: TrainConfig) -> TrainConfig:
-    """Paths made absolute and `auto` replaced by what it stands for: what is saved with the run."""
-    backbone = config.backbone
-    if backbone.weights == "imagenet":
-        from fer_models.base_weights import fetch_imagenet
-
-        fetch_imagenet()  # Once, here: ranks that share a machine would race for the file.
-    elif backbone.weights != "none":
-        backbone = replace(backbone, weights=absolute(backbone.weights))
-    if config.model == "resnet50" and backbone.preprocessing == "auto":
-        preprocessing: Any = "imagenet"
-        if backbone.weights == "none":
-            preprocessing = "divide_by_255"
-        elif backbone.weights != "imagenet" and not backbone.weights.endswith(".h5"):
-            preprocessing = read_card(backbone.weights).configuration["backbone"]["preprocessing"]
-        backbone = replace(backbone, preprocessing=preprocessing)
-    distillation = replace(config.distillation, teacher=tuple(map(absolute, config.distillation.teacher)))
-    data = None if config.data is None else absolute(config.data)
-    return replace(config, data=data, backbone=backbone, distillation=distillation)
-
-
-def check_sources(config: TrainConfig, fingerprint: str) -> None:
-    """Raises UserError when a checkpoint that training begins or learns from may have seen rows that validate here.
-
-    Teachers must come from the same data; weights to begin with may come from
-    other data, of which it cannot be known.
-    """
-    for uri in config.distillation.teacher:
-        card = _sound_card(uri)
-        if card.data_fingerprint != fingerprint:
-            raise UserError(
-                f"--teacher {redacted(uri)} was trained on other data, which may hold images that validate here: train "
-                "it on the same"
-            )
-        _check_protocol("--teacher", uri, card, config.protocol)
-    weights = config.backbone.weights
-    if weights not in ("none", "imagenet") and is_folder(weights):
-        card = _sound_card(weights)
-        if card.data_fingerprint == fingerprint:
-            _check_protocol("--weights", weights, card, config.protocol)
-
-
-def _sound_card(uri: str) -> Card:
-    """The card of a checkpoint whose network is as it was written: before a run is begun, not by its workers."""
-    card = read_card(uri)
-    read_verified(uri, card, MODEL_FILE)
-    return card
-
-
-def _check_protocol(option: str, uri: str, card: Card, protocol: str) -> None:
-    if (card.protocol, protocol) == ("challenge", "notebook"):
-        raise UserError(
-            f"{option} {redacted(uri)} was trained on images that validate under --protocol notebook: train it "
-            "under the same protocol"
-        )
-
-
-def check_shares(config: TrainConfig, workers: int) -> None:
-    """Raises UserError when a batch has no image for each of `workers`."""
-    if workers > config.batch_size:
-        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {workers} workers")
 
 
 def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:

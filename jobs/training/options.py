@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from fer_data.errors import UserError
 from jobs.command_line import parse
-from jobs.training.config import RunOptions, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.recipes import RECIPES
+from jobs.training.run_options import RunOptions
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class ProgressDisplay:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} images/s"),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -114,7 +114,7 @@ class ProgressDisplay:
     def _follow(self) -> None:
         if self._console.is_terminal:
             with self._bar:
-                task = self._bar.add_task("starting the workers", total=None, loss=float("nan"), rate=0.0)
+                task = self._bar.add_task("starting the workers", total=None, loss=float("nan"), speed="")
                 while not self._stop.wait(0.3):
                     self._show(live=True, task=task)
         else:
@@ -133,7 +133,7 @@ class ProgressDisplay:
                 self._on_epoch(line)
         if now is None or not live:
             return
-        rate = now["step"] * self._batch_size / now["seconds"]
+        speed = speed_text(now["step"] * self._batch_size / now["seconds"], now["mfu"])
         if task is not None:
             self._bar.update(
                 task,
@@ -141,12 +141,12 @@ class ProgressDisplay:
                 completed=now["step"],
                 total=now["steps"],
                 loss=now["loss"],
-                rate=rate,
+                speed=speed,
             )
         elif time.monotonic() - self._last_line > self._QUIET_SECONDS:
             self._print(
                 f"epoch {now['epoch']}/{self._epochs}  step {now['step']}/{now['steps']}  "
-                f"loss {now['loss']:.3f}  {rate:.0f} images/s"
+                f"loss {now['loss']:.3f}  {speed}"
             )
 
     def _print(self, line: str) -> None:
@@ -154,10 +154,16 @@ class ProgressDisplay:
         self._last_line = time.monotonic()
 
 
+def speed_text(images_per_second: float, mfu: float | None) -> str:
+    """The speed, and on GPUs of a known peak the share of it that is used."""
+    return f"{images_per_second:,.0f} images/s" + ("" if mfu is None else f"  MFU {mfu:.0%}")
+
+
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """One epoch's figures on a line."""
     return (
-        f"epoch {row['epoch']}/{epochs}  {row['seconds']:.0f} s  {row['images_per_second']:.0f} images/s  "
+        f"epoch {row['epoch']}/{epochs}  {row['seconds']:.0f} s  "
+        f"{speed_text(row['images_per_second'], row.get('mfu'))}  "
         f"training loss {row['training_loss']:.3f} accuracy {row['training_accuracy']:.1%}  "
         f"validation loss {row['validation_loss']:.3f} accuracy {row['validation_accuracy']:.1%} "
         f"macro-F1 {row['validation_macro_f1']:.3f}"

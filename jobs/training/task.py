@@ -1,9 +1,10 @@
-"""What the driver hands to every rank. Light: only a rank imports the worker, and Keras with it."""
+"""What the driver hands to every rank. Light: TensorFlow is not imported here."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from fer_data.dataset import PreparedDataset
+from jobs.training.compilation import Compile
 from jobs.training.config import TrainConfig
 
 
@@ -12,7 +13,7 @@ class Task:
     """One run, as a rank sees it.
 
     `name` is what Ray's dashboard and Prometheus call it; `progress` is the handle of a `ProgressBoard`,
-    `stall_timeout` in seconds.
+    `stall_timeout` in seconds; `profile` is the folder for a profile, if one is asked for.
     """
 
     name: str
@@ -21,13 +22,8 @@ class Task:
     dataset: PreparedDataset
     threads: int
     keep: int
-    tensorboard: bool
     stall_timeout: float
     progress: Any
-
-
-def train_loop_per_worker(loop_config: dict[str, Task]) -> None:
-    """Ray Train's entry into each worker process."""
-    from jobs.training.worker import run_worker
-
-    run_worker(loop_config["task"])
+    compile: Compile = "auto"
+    deterministic: bool = False
+    profile: str | None = None

@@ -21,9 +21,10 @@ from fer_data.errors import StorageError, UserError
 from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
 from jobs.data import open_data
+from jobs.gpus import check_gpus
 from jobs.telemetry import Telemetry
+from jobs.training.checks import check_sources, resolved
 from jobs.training.config import TrainConfig
-from jobs.training.driver import check_sources, resolved
 from jobs.training.schedule import why_finished
 from jobs.tuning.options import SchedulerConfig, SweepOptions
 from jobs.tuning.report import commands, publish, summary
@@ -52,6 +53,10 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
 
     Raises UserError for bad input, and SweepFailedError when all trials fail.
     """
+
+    def say(message: str) -> None:
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
+
     base = resolved(options.train)
     space = open_space(options.search.space, base)
     dataset = open_data(base.data, console)
@@ -80,7 +85,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
         ),
         minutes=where.wait,
         wanted=[WorkerResources(where.cpus_per_worker, int(where.device == "gpu")).bundle] * where.workers_per_trial,
-        say=lambda message: console.print(message, highlight=False, soft_wrap=True),
+        say=say,
     )
     at_a_time = room(ray.nodes(), resources) // options.where.workers_per_trial
     population = options.scheduler.scheduler == "pbt"
@@ -91,6 +96,8 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
             f"--scheduler pbt trains all trials at once, and the cluster has room for {at_a_time} of "
             f"--trials {options.search.trials}: ask for fewer, or take asha"
         )
+    if resources.gpus:
+        check_gpus(ray.nodes(), resources.gpus, say)
     folder.start(identity, overwrite=options.where.overwrite)
     past = folder.trials()
     over = [trial for trial in past if trial.outcome]
@@ -114,6 +121,8 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
             max_failures=options.where.max_failures,
             stall_timeout=options.where.stall_timeout,
             keep=base.epochs + 1 if population else 2,
+            compile=where.compile,
+            deterministic=where.deterministic,
         )
         _tune(options, setup, space, past, due, at_a_time, folder, console)
     best = publish(folder, base, space, options.scheduler)

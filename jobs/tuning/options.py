@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jobs.training.config import TrainConfig, check_name
+from jobs.training.config import TrainConfig
+from jobs.training.run_options import DeviceOptions, check_name
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,11 @@ class SchedulerConfig:
 
 
 @dataclass(frozen=True)
-class WhereOptions:
+class WhereOptions(DeviceOptions):
     """Where and under what name a sweep happens."""
 
     workers_per_trial: int = 1
     """Training processes of each trial; on GPUs, one GPU each."""
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: GPUs when the cluster has enough of them for one trial."""
     cpus_per_worker: int = 1
     """Threads of each worker. As many trials run at a time as the cluster has room for."""
     wait: float = 0.0

@@ -14,8 +14,10 @@ from ray import tune
 from cluster.connect import WorkerResources
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import resolve
+from jobs.training.checks import check_shares
+from jobs.training.compilation import Compile
 from jobs.training.config import Monitor, TrainConfig
-from jobs.training.driver import check_shares, run_workers
+from jobs.training.driver import run_workers
 from jobs.training.progress import ProgressBoard
 from jobs.training.schedule import why_finished
 from jobs.training.task import Task
@@ -39,6 +41,8 @@ class TrialSetup:
     max_failures: int
     stall_timeout: float
     keep: int
+    compile: Compile
+    deterministic: bool
 
 
 class TrialRun(tune.Trainable):
@@ -134,9 +138,10 @@ class TrialRun(tune.Trainable):
             setup.dataset,
             threads=setup.resources.cpus,
             keep=setup.keep,
-            tensorboard=False,
             stall_timeout=setup.stall_timeout,
             progress=self._board,
+            compile=setup.compile,
+            deterministic=setup.deterministic,
         )
 
         def fit() -> None:

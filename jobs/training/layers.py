@@ -1,4 +1,4 @@
-"""Batch norm in one pass: what Keras computes in a dozen operations over every pixel, TensorFlow has as one."""
+"""Keras's batch norm and dropout as they are trained here: the same function, by other operations of TensorFlow."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 _LANES = 16
-"""oneDNN takes more than ten times as long where the channels are no multiple of this."""
+"""On processors oneDNN takes more than ten times as long where the channels are no multiple of this."""
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -33,7 +33,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def _fused(self, inputs: tf.Tensor, *statistics: keras.Variable) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Outputs, mean and variance; by the moving mean and variance where they are given, else by the batch's."""
         channels = inputs.shape[-1]
-        lacking = -channels % _LANES
+        lacking = 0 if _on_gpu() else -channels % _LANES
         padded = [
             tf.pad(v, [[0, lacking]]) for v in (self.gamma.value, self.beta.value, *(v.value for v in statistics))
         ]
@@ -44,16 +44,39 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return tf.slice(outputs, [0] * 4, [-1, -1, -1, channels]), mean[:channels], variance[:channels]
 
 
-def with_fused_batch_norm(model: keras.Model) -> keras.Model:
-    """A copy of `model`, weights included, that computes the same with every batch norm that can be fused."""
-    fused = keras.models.clone_model(model, clone_function=_clone)
-    fused.set_weights(model.get_weights())
-    return fused
+class PortableDropout(keras.layers.Dropout):
+    """Keras's dropout with the same mask on every device, compiled or not.
+
+    TensorFlow's own draws floats, which XLA makes of the same random bits in another way.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> Any:
+        if not training or self.rate == 0 or self.noise_shape is not None:
+            return super().call(inputs, training=training)
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        bits = tf.random.stateless_uniform(
+            tf.shape(inputs), seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+        )
+        kept = bits >= tf.constant(min(round(self.rate * 2**32), 2**32 - 1), tf.uint32)
+        return tf.where(kept, inputs / (1 - self.rate), tf.zeros((), inputs.dtype))
+
+
+def for_training(model: keras.Model) -> keras.Model:
+    """A copy of `model`, weights included, that computes the same with the layers of this module where it can."""
+    copy = keras.models.clone_model(model, clone_function=_clone)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-    plain = type(layer) is keras.layers.BatchNormalization
+    kind = layer.__class__
     # The fused operation is over the last axis, with weights, and of one machine's batch alone.
-    if plain and layer.axis in (-1, 3) and layer.scale and layer.center and not (layer.renorm or layer.synchronized):
-        return FusedBatchNormalization.from_config(layer.get_config())
-    return layer.__class__.from_config(layer.get_config())
+    if kind is keras.layers.BatchNormalization and layer.axis in (-1, 3) and layer.scale and layer.center:
+        kind = kind if layer.renorm or layer.synchronized else FusedBatchNormalization
+    if kind is keras.layers.Dropout:
+        kind = PortableDropout
+    return kind.from_config(layer.get_config())
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from jobs.training.fused_batch_norm import FusedBatchNormalization, with_fused_batch_norm
 
 from fer_models.factory import create_model
-from jobs.training.fused_batch_norm import FusedBatchNormalization, with_fused_batch_norm
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
 

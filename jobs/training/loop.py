@@ -1,0 +1,161 @@
+"""Many training steps in one call of the device: augment all their images, then step after step, without the host."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fer_data.augment import augment
+from fer_data.augment_draws import DRAWN, AugmentationConfig, Draws
+from fer_data.emotions import NUM_CLASSES
+from jobs.training.collectives import Collectives
+from jobs.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of K steps gave, still on the device.
+
+    `losses` float32 [K], each the mean over a global batch; `probabilities` float32 [K, n, 7] of this rank's rows;
+    `communication` float64 [K], the seconds that each step's sum of gradients over the ranks took, waiting included.
+    """
+
+    losses: tf.Tensor
+    probabilities: tf.Tensor
+    communication: tf.Tensor
+
+
+class TrainingLoop:
+    """Runs up to `most_steps` steps in one call; how many does not change a bit of the result.
+
+    `rows` is this rank's share of a global batch. With `compiled`, XLA compiles the steps: of one rank as one program,
+    of more ranks the gradients and the update, around the sum over the ranks, for which XLA has no operation.
+    """
+
+    def __init__(
+        self,
+        augmentation: AugmentationConfig,
+        step: TrainingStep,
+        collectives: Collectives,
+        class_weights: np.ndarray,
+        *,
+        rows: int,
+        most_steps: int,
+        compiled: bool = False,
+    ) -> None:
+        self._augmentation, self._step, self._collectives = augmentation, step, collectives
+        self._class_weights = tf.constant(class_weights, tf.float32)
+        self._rows, self._most_steps = rows, most_steps
+        self.compiled = compiled
+        self.trace()
+
+    def trace(self) -> None:
+        """Make the graphs for the variables that are trained now, compiled or not: again when that changes."""
+        self._whole = self.compiled and self._collectives.world_size == 1
+        parts = self.compiled and not self._whole
+        self._gradients: Callable = tf.function(self._step.gradients, autograph=False, jit_compile=parts)
+        self._update: Callable = tf.function(self._step.update, autograph=False, jit_compile=parts)
+        self._steps: Callable = tf.function(self._stepped, autograph=False, jit_compile=self._whole)
+        # One graph for any number of steps.
+        self._call: Callable = tf.function(self._called, autograph=False, input_signature=_SIGNATURE)
+
+    def __call__(
+        self,
+        window: tf.Tensor,
+        first: int,
+        labels: tf.Tensor,
+        draws: Draws,
+        learning_rates: Sequence[float],
+        ema_decays: np.ndarray,
+    ) -> Outcome:
+        """Train K steps on the rows `first` to `first + K·n` of `window`, uint8 [rows, 48, 48, 1].
+
+        `labels` int64 [K·n] and `draws` of K·n rows are of those rows alone; `learning_rates` and `ema_decays`
+        float32 [K].
+        """
+        arrays = tuple(tf.convert_to_tensor(array) for array in draws.arrays())
+        return Outcome(
+            *self._call(
+                window,
+                tf.constant(first, tf.int32),
+                labels,
+                arrays,
+                tf.constant(learning_rates, tf.float32),
+                tf.constant(ema_decays, tf.float32),
+            )
+        )
+
+    def _called(
+        self,
+        window: tf.Tensor,
+        first: tf.Tensor,
+        labels: tf.Tensor,
+        draws: tuple[tf.Tensor, ...],
+        learning_rates: tf.Tensor,
+        ema_decays: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        steps = tf.shape(learning_rates)[0]
+        pixels = tf.slice(window, [first, 0, 0, 0], [steps * self._rows, 48, 48, 1])
+        targets = keras.ops.one_hot(labels, NUM_CLASSES, dtype="float32")
+        images, targets = augment(self._augmentation, pixels, targets, *draws)
+        weights = keras.ops.take(self._class_weights, labels)
+        inputs = (
+            tf.reshape(images, [-1, self._rows, 48, 48, 1]),
+            tf.reshape(targets, [-1, self._rows, NUM_CLASSES]),
+            tf.reshape(weights, [-1, self._rows]),
+            learning_rates,
+            ema_decays,
+        )
+        if self._whole:
+            # XLA's programs are for one shape: always as many steps, of which those beyond the last are not taken.
+            inputs = tuple(_padded(array, self._most_steps) for array in inputs)
+        outputs = self._steps(steps, *inputs)
+        return tuple(output[:steps] for output in outputs)
+
+    def _stepped(self, steps: tf.Tensor, *inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """`steps` steps, one after the other: losses, probabilities and seconds of communication."""
+        size = inputs[0].shape[0] or steps
+        shapes: list[tuple[Any, tuple[int, ...]]] = [
+            (tf.float32, ()),
+            (tf.float32, (self._rows, NUM_CLASSES)),
+            (tf.float64, ()),
+        ]
+        found = [tf.TensorArray(dtype, size=size, element_shape=shape) for dtype, shape in shapes]
+
+        def body(i: tf.Tensor, found: list[tf.TensorArray]) -> tuple:
+            given = self._one(*(array[i] for array in inputs))
+            return i + 1, [array.write(i, value) for array, value in zip(found, given, strict=True)]
+
+        _, found = tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), found), parallel_iterations=1)
+        return tuple(array.stack() for array in found)
+
+    def _one(
+        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, learning_rate: tf.Tensor, ema_decay: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        tensors, probabilities = self._gradients(images, targets, weights)
+        seconds = tf.zeros((), tf.float64)
+        if self._collectives.world_size > 1:
+            tensors, seconds = self._collectives.sum_timed(tensors)
+        *gradients, loss = tensors
+        self._update(gradients, learning_rate, ema_decay)
+        return loss, probabilities, seconds
+
+
+_SIGNATURE = (
+    tf.TensorSpec((None, 48, 48, 1), tf.uint8),
+    tf.TensorSpec((), tf.int32),
+    tf.TensorSpec((None,), tf.int64),
+    tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in DRAWN),
+    tf.TensorSpec((None,), tf.float32),
+    tf.TensorSpec((None,), tf.float32),
+)
+"""Of a call: the arguments of `TrainingLoop`, the draws as the tuple of their arrays."""
+
+
+def _padded(array: tf.Tensor, length: int) -> tf.Tensor:
+    lacking = length - tf.shape(array)[0]
+    padded = tf.pad(array, [[0, lacking]] + [[0, 0]] * (len(array.shape) - 1))
+    return tf.ensure_shape(padded, (length, *array.shape[1:]))

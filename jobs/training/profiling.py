@@ -1,0 +1,40 @@
+"""`--profile`: what TensorFlow does during a few calls of the training loop, for TensorBoard to show."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from jobs.training.checks import FIRST_CALL
+
+CALLS = 3
+
+
+class Profiler:
+    """Profiles CALLS calls from the FIRST_CALL-th of this process on into `folder`; None for none at all."""
+
+    def __init__(self, folder: str | None, say: Callable[[str], None]) -> None:
+        self._folder, self._say = folder, say
+        self._calls = 0
+        self._running = False
+
+    def before_call(self) -> None:
+        self._calls += 1
+        if self._folder and self._calls == FIRST_CALL:
+            tf.profiler.experimental.start(self._folder)
+            self._running = True
+
+    def after_call(self) -> None:
+        """To be told once the device is done with a call."""
+        if self._running and self._calls >= FIRST_CALL + CALLS - 1:
+            self.close()
+
+    def close(self) -> None:
+        """End the profile, if one is being made: it has what it has by now."""
+        if not self._running:
+            return
+        self._running = False
+        tf.profiler.experimental.stop()
+        self._say(
+            f"profile of {self._calls - FIRST_CALL + 1} calls in {self._folder}: pip install tensorboard "
+            f"tensorboard-plugin-profile, then tensorboard --logdir {self._folder}"
+        )

@@ -1,0 +1,121 @@
+"""One rank's share of a run, set up or restored: its rows, the model in training, the loop and the serving model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from fer_data.batches import TrainingBatches
+from fer_data.splits import share, split
+from fer_models.base_weights import load_base_weights
+from fer_models.card import Card
+from fer_models.checkpoint import load_model, load_training_state
+from fer_models.factory import create_model, set_precision
+from jobs.training.collectives import Collectives
+from jobs.training.compilation import is_compiled
+from jobs.training.config import TrainConfig
+from jobs.training.feed import Feed, device, window_rows
+from jobs.training.layers import for_training
+from jobs.training.loop import TrainingLoop
+from jobs.training.precision import POLICIES, common_policy, fastest_policy
+from jobs.training.run_folder import RunFolder
+from jobs.training.serving import ServingModel
+from jobs.training.state import TrainingState
+from jobs.training.step import TrainingStep, create_optimizer
+from jobs.training.task import Task
+
+
+class Rank:
+    """What `worker` trains with, as it stands after the last sound checkpoint; `history` has that one's rows.
+
+    Raises UserError for data, weights, teachers or checkpoints that cannot be used.
+    """
+
+    def __init__(self, task: Task, collectives: Collectives, folder: RunFolder, say: Callable[[str], None]) -> None:
+        config = task.config
+        self._config, self._collectives = config, collectives
+        training = share(task.dataset, split(task.dataset, "training", config.protocol), config.train_fraction)
+        self.batches = TrainingBatches(
+            task.dataset,
+            training,
+            global_batch=config.batch_size,
+            seed=config.seed,
+            rank=collectives.rank,
+            world_size=collectives.world_size,
+        )
+        latest = _latest_checkpoint(folder, collectives, say)
+        self.history: list[dict[str, Any]] = list(latest.metrics) if latest else []
+        self.precision = latest.precision if latest else _agreed_precision(config, collectives)
+
+        keras.utils.set_random_seed(config.seed)
+        model = _new_model(config, self.precision)
+        if not latest:
+            load_base_weights(model, config.backbone.weights)
+        model = for_training(model)
+        self.state = TrainingState(model, create_optimizer(config.optimizer, self.precision), ema=config.ema > 0)
+        teachers = [for_training(load_model(uri)[0]) for uri in config.distillation.teacher]
+        for teacher in teachers:
+            set_precision(teacher, self.precision)
+        self._step = TrainingStep(config, self.state, teachers)
+        # The same on all ranks, as the number of steps in a call must be.
+        rows = int(collectives.gather_ints([window_rows(say)]).min())
+        self.feed = Feed(config, self.batches, rows)
+        to_go = (config.epochs - len(self.history)) * self.batches.steps_per_epoch
+        self.loop = TrainingLoop(
+            config.augmentation,
+            self._step,
+            collectives,
+            class_weights(config.class_weights, training.class_counts),
+            rows=self.feed.rows,
+            most_steps=self.feed.most_steps,
+            compiled=is_compiled(task.compile, on_gpu=device() == "GPU:0", steps=to_go),
+        )
+        self.serving = ServingModel(
+            _new_model(config, "float32"),
+            task.dataset,
+            split(task.dataset, "validation", config.protocol),
+            collectives,
+        )
+        if latest:
+            self.state.restore(load_training_state(folder.checkpoint(latest.epoch))[0])
+
+    def start_epoch(self, epoch: int) -> None:
+        """Seed dropout, and freeze and thaw stages, as `epoch` has it."""
+        self.state.seed_dropout(self._config.seed, epoch, self._collectives.rank)
+        if self._step.start_epoch(epoch):
+            self.loop.trace()
+
+
+def _new_model(config: TrainConfig, precision: str) -> keras.Model:
+    backbone = config.backbone
+    options: dict[str, Any] = {}
+    if config.model == "compact":
+        options = {"width": config.width}
+    elif config.model == "resnet50":
+        preprocessing = "divide_by_255" if backbone.preprocessing == "auto" else backbone.preprocessing
+        options = {"input_size": backbone.input_size, "head": backbone.head, "preprocessing": preprocessing}
+    return create_model(config.model, dropout=config.dropout, precision=precision, **options)
+
+
+def _latest_checkpoint(folder: RunFolder, collectives: Collectives, say: Callable[[str], None]) -> Card | None:
+    """The checkpoint that rank 0 found, on every rank: they must all start from the same."""
+    latest = folder.latest(say) if collectives.rank == 0 else None
+    epoch = int(collectives.gather_ints([latest.epoch if latest else 0])[0, 0])
+    if epoch == 0:
+        return None
+    return load_training_state(folder.checkpoint(epoch))[1]
+
+
+def _agreed_precision(config: TrainConfig, collectives: Collectives) -> str:
+    if config.precision != "auto":
+        return config.precision
+    codes = collectives.gather_ints([POLICIES.index(fastest_policy())])[:, 0]
+    return common_policy([POLICIES[code] for code in codes])
+
+
+def class_weights(kind: str, counts: np.ndarray) -> np.ndarray:
+    """Weight of each class in the loss, float [7]: 1, or rarer classes more, with mean 1 over the rows."""
+    exponent = {"none": 0, "cube_root": 1 / 3, "square_root": 1 / 2, "balanced": 1}[kind]
+    weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0) ** exponent
+    return weights * counts.sum() / (weights * counts).sum()

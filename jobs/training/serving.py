@@ -1,0 +1,101 @@
+"""The model as it will serve: float32, untouched images; what it is worth, and its temperature."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fer_data.batches import ordered_batches
+from fer_data.dataset import PreparedDataset
+from fer_data.splits import Split
+from fer_models.calibration import apply_temperature, fit_temperature, tempered
+from fer_models.factory import weights_of
+from fer_models.metrics import summarise
+from jobs.training.collectives import Collectives
+from jobs.training.feed import device
+
+_BATCH = {"CPU": 256, "GPU": 2_048}
+_REMEMBERED_ROWS = 16_384
+"""A rank's share of the validation rows stays in memory up to so many of them, 38 MB: it is read once then."""
+
+
+class ServingModel:
+    """Validated and saved in float32, whatever the precision of training: what is measured is what is kept."""
+
+    def __init__(
+        self, model: keras.Model, dataset: PreparedDataset, validation: Split, collectives: Collectives
+    ) -> None:
+        self.model = model
+        self._weights = weights_of(model)
+        self._dataset, self._validation, self._collectives = dataset, validation, collectives
+        self._batch = _BATCH[device()[:3]]
+        self._remembered: list[tuple[np.ndarray, np.ndarray]] | None = None
+        self._predict = tf.function(
+            lambda pixels: model(pixels, training=False),
+            autograph=False,
+            input_signature=[tf.TensorSpec((self._batch, 48, 48, 1), tf.uint8)],
+        )
+
+    def take(self, weights: list[keras.Variable]) -> None:
+        """Serve with `weights` from now on, in the order of `weights_of`."""
+        for own, other in zip(self._weights, weights, strict=True):
+            own.assign(other.value)
+
+    def validate(self, *, calibrate: bool, beat: Callable[[], None]) -> dict[str, float | None]:
+        """Metrics over every validation row, each scored once, by one rank; `beat` is called after each batch.
+
+        With `calibrate`, a temperature is fitted to them and kept in the model.
+        """
+        labels, probabilities = [], []
+        for pixels, truth in self._shares():
+            # One shape for all batches, so that one graph serves them.
+            padded = np.pad(pixels, ((0, self._batch - len(pixels)), (0, 0), (0, 0), (0, 0)))
+            labels.append(truth)
+            probabilities.append(self._predict(padded)[: len(pixels)])
+            beat()
+        truth, said = gathered(
+            self._collectives,
+            np.concatenate(labels or [np.empty(0, np.int64)]),
+            np.concatenate([rows.numpy() for rows in probabilities] or [np.empty((0, 7), np.float32)]),
+        )
+        temperature = {}
+        if calibrate:
+            fitted = fit_temperature(truth, said)
+            apply_temperature(self.model, fitted)
+            said = tempered(said, fitted)
+            temperature = {"validation_temperature": fitted}
+        return {f"validation_{name}": value for name, value in metrics_of(truth, said).items()} | temperature
+
+    def _shares(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """This rank's share of the validation rows, a batch at a time: pixels and labels."""
+        if self._remembered is not None:
+            yield from self._remembered
+            return
+        remembered: list[tuple[np.ndarray, np.ndarray]] = []
+        small = self._validation.num_rows <= _REMEMBERED_ROWS * self._collectives.world_size
+        for batch in ordered_batches(
+            self._dataset,
+            self._validation,
+            batch_size=self._batch,
+            rank=self._collectives.rank,
+            world_size=self._collectives.world_size,
+        ):
+            if small:
+                remembered.append(batch)
+            yield batch
+        if small:
+            self._remembered = remembered
+
+
+def gathered(collectives: Collectives, labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of all ranks, the same on each: labels int64 [N] and probabilities float32 [N, 7]."""
+    rows = np.concatenate([labels[:, None].astype(np.float32), probabilities], axis=1)
+    rows = collectives.gather_rows(rows)
+    return rows[:, 0].astype(np.int64), rows[:, 1:]
+
+
+def metrics_of(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+    """Each metric of training's history; None where one is not defined."""
+    metrics = summarise(labels, probabilities)
+    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}

@@ -1,0 +1,62 @@
+"""The variables of a run: what training moves, what is saved of it, and what the ranks must hold alike."""
+
+import hashlib
+
+import keras
+import numpy as np
+
+from fer_models.factory import weights_of
+from jobs.training.collectives import Collectives
+
+
+class TrainingState:
+    """The model's weights, the optimizer's variables and the moving average of the weights, by name."""
+
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, *, ema: bool) -> None:
+        optimizer.build(model.trainable_variables)
+        self.model, self.optimizer = model, optimizer
+        self.weights = weights_of(model)
+        self.averaged = [keras.Variable(v, trainable=False, name="ema") for v in self.weights] if ema else []
+        kept = {id(v) for v in self.weights}
+        self._seed_states = [v for v in model.variables if id(v) not in kept]
+        trained = {id(v) for v in model.trainable_variables}
+        # What every rank moves by itself: the moving statistics of normalisation layers.
+        self._statistics = [i for i, v in enumerate(self.weights) if id(v) not in trained]
+
+    def seed_dropout(self, seed: int, epoch: int, rank: int) -> None:
+        """Seed dropout for an epoch, so that it is the same wherever a run resumed."""
+        for i, state in enumerate(self._seed_states):
+            state.assign(np.random.SeedSequence([seed, epoch, rank, i]).generate_state(2) >> 1)
+
+    def synchronise_statistics(self, collectives: Collectives) -> None:
+        """Average over the ranks what they do not share: the moving statistics of normalisation layers."""
+        collectives.average_variables([self.weights[i] for i in self._statistics])
+        if self.averaged:
+            collectives.average_variables([self.averaged[i] for i in self._statistics])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Copies of every array that training goes on from, by name."""
+        return {name: variable.numpy() for name, variable in self._named_variables().items()}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Set what `arrays` returned. Raises ValueError when names or shapes differ."""
+        variables = self._named_variables()
+        if arrays.keys() != variables.keys():
+            raise ValueError(f"the state has other variables: {sorted(arrays.keys() ^ variables.keys())[:3]}")
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+
+    def serving_weights(self) -> list[keras.Variable]:
+        """The weights to validate and keep, in the order of `weights`: the moving average where there is one."""
+        return self.averaged or self.weights
+
+    def digest(self) -> list[int]:
+        """Two 31-bit numbers that differ when any weight does."""
+        whole = hashlib.sha256()
+        for variable in [*self.weights, *self.averaged]:
+            whole.update(variable.numpy().tobytes())
+        return [int.from_bytes(whole.digest()[at : at + 4]) >> 1 for at in (0, 4)]
+
+    def _named_variables(self) -> dict[str, keras.Variable]:
+        groups = {"model": self.weights, "optimizer": self.optimizer.variables, "ema": self.averaged}
+        return {f"{group}/{i:04d}": v for group, members in groups.items() for i, v in enumerate(members)}

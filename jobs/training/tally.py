@@ -1,0 +1,56 @@
+"""What an epoch's calls gave, left on the device until the epoch's end."""
+
+from collections import deque
+
+import numpy as np
+import tensorflow as tf
+
+from jobs.training.collectives import Collectives
+from jobs.training.feed import Call
+from jobs.training.loop import Outcome
+from jobs.training.serving import gathered, metrics_of
+
+METRIC_ROWS = 65_536
+"""Training metrics describe at most this many of an epoch's last predictions, so that memory stays bounded."""
+
+
+class EpochTally:
+    """Losses, predictions and seconds of communication of one epoch; `rows` are a step's on this rank."""
+
+    def __init__(self, rows: int, world_size: int) -> None:
+        # Counted in steps, so that what is kept does not depend on how many of them a call takes.
+        self._kept_steps = -(-(METRIC_ROWS // world_size) // rows)
+        self._rows = rows
+        self._losses: list[tf.Tensor] = []
+        self._communication: list[tf.Tensor] = []
+        self._kept: deque[tuple[np.ndarray, tf.Tensor]] = deque()
+        self.steps = 0
+        self.learning_rate = 0.0
+
+    def add(self, call: Call, learning_rate: float, outcome: Outcome) -> None:
+        """Another call is done; `learning_rate` is that of its last step."""
+        self.steps += call.steps
+        self.learning_rate = learning_rate
+        self._losses.append(outcome.losses)
+        self._communication.append(outcome.communication)
+        self._kept.append((call.labels, outcome.probabilities))
+        while sum(len(labels) for labels, _ in self._kept) - len(self._kept[0][0]) >= self._kept_steps * self._rows:
+            self._kept.popleft()
+
+    def last_loss(self) -> float:
+        """Of the last step so far."""
+        return float(self._losses[-1][-1])
+
+    def communication_seconds(self) -> float:
+        """Seconds that summing gradients over the ranks took so far, and waiting for the slowest."""
+        return float(sum(seconds.numpy().sum() for seconds in self._communication))
+
+    def metrics(self, collectives: Collectives) -> dict[str, float | None]:
+        """Metrics of all ranks' last predictions, and the loss that was minimised (smoothed, weighted, mixed), over the
+        whole epoch.
+        """
+        last = self._kept_steps * self._rows
+        labels = np.concatenate([labels for labels, _ in self._kept])[-last:]
+        probabilities = np.concatenate([said.numpy().reshape(-1, said.shape[-1]) for _, said in self._kept])[-last:]
+        losses = np.concatenate([losses.numpy() for losses in self._losses]).astype(np.float64)
+        return metrics_of(*gathered(collectives, labels, probabilities)) | {"loss": float(losses.mean())}

@@ -1,0 +1,43 @@
+"""A run as TensorBoard shows it: a scalar for each metric and epoch. `--tensorboard`."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from fer_data.errors import UserError
+from fer_data.storage import is_remote
+
+
+class TensorboardLog:
+    """Writes finished epochs into `RUN/tensorboard` when `enabled`; a context manager.
+
+    Raises UserError when `run_uri` is not local.
+    """
+
+    def __init__(self, run_uri: str, *, enabled: bool) -> None:
+        if enabled and is_remote(run_uri):
+            raise UserError("--tensorboard writes local files: give a local --storage")
+        self._folder, self._enabled = f"{run_uri}/tensorboard", enabled
+        self._writer: Any = None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Another epoch is finished."""
+        if not self._enabled:
+            return
+        if self._writer is None:
+            from tensorboardX import SummaryWriter  # Which Ray Tune brings; TensorFlow stays out of the driver.
+
+            self._writer = SummaryWriter(self._folder)
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(name, value, row["epoch"])
+        self._writer.flush()
+
+    def __enter__(self) -> "TensorboardLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
