@@ -49,28 +49,32 @@ def peak_mib_of_training(data: str) -> int:
     import keras
     import numpy as np
 
-    from fer_data.augment_draws import AugmentationConfig, draw
     from fer_data.batches import TrainingBatches
     from fer_data.dataset import open_dataset
     from fer_data.splits import split
-    from jobs.training.collectives import Collectives
     from jobs.training.config import TrainConfig
-    from jobs.training.step import TrainingStep, create_optimizer
+    from jobs.training.feed import Feed, window_rows
+    from tests.jobs.training.loops import Loop
 
-    config = TrainConfig(batch_size=BATCH, augmentation=AugmentationConfig())
+    config = TrainConfig(batch_size=BATCH, epochs=STEPS)
     layers = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, strides=4), keras.layers.Flatten()]
     pixels = keras.Input((48, 48, 1), dtype="uint8")
-    model = keras.Sequential([pixels, *layers, keras.layers.Dense(7, activation="softmax")])
-    step = TrainingStep(config, model, create_optimizer(config.optimizer, "float32"), Collectives(0, 1), np.ones(7))
+    loop = Loop(config, keras.Sequential([pixels, *layers, keras.layers.Dense(7, activation="softmax")]))
     dataset = open_dataset(data)
     batches = TrainingBatches(dataset, split(dataset, "training"), global_batch=BATCH, seed=0)
+    feed = Feed(config, batches, window_rows(print))
+    feed.resize(feed.most_steps)
     done = 0
     for epoch in range(1, STEPS + 1):
-        for batch in batches.epoch(epoch):
-            draws = draw(config.augmentation, seed=0, epoch=epoch, step=batch.step, global_batch=BATCH, rows=batch.rows)
-            step(batch.pixels, batch.labels, draws, 1e-3, done)
-            done += 1
-            if done == STEPS:
+        step = 0
+        while step < batches.steps_per_epoch:
+            call = feed.next(epoch, step)
+            rates, decays = [1e-3] * call.steps, np.zeros(call.steps)
+            loop.loop(call.window, call.row, call.device_labels, call.draws, rates, decays).losses.numpy()
+            step += call.steps
+            done += call.steps
+            if done >= STEPS:
+                feed.close()
                 return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     raise AssertionError("unreachable")
 

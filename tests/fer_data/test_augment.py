@@ -24,7 +24,7 @@ def one_hot(count: int) -> np.ndarray:
 
 def apply(config, pixels, *, epoch=1, step=0, rows=None, global_batch=None):
     rows = rows or slice(0, len(pixels))
-    draws = draw(config, seed=3, epoch=epoch, step=step, global_batch=global_batch or len(pixels), rows=rows)
+    draws = draw(config, seed=3, epoch=epoch, steps=[step], global_batch=global_batch or len(pixels), rows=rows)
     images, targets = augment(config, pixels, one_hot(len(pixels)), *draws.arrays())
     return np.asarray(images), np.asarray(targets), draws
 
@@ -56,6 +56,16 @@ def test_an_image_is_changed_in_the_same_way_whichever_rank_holds_it():
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
+def test_steps_drawn_together_change_images_as_each_alone():
+    rows = slice(2, 7)
+    together = draw(EVERYTHING, seed=3, epoch=2, steps=range(4, 7), global_batch=9, rows=rows).arrays()
+    alone = [draw(EVERYTHING, seed=3, epoch=2, steps=[step], global_batch=9, rows=rows).arrays() for step in (4, 5, 6)]
+    for name, whole, *parts in zip(("transforms", "tones", "boxes", "mix"), together, *alone, strict=False):
+        np.testing.assert_array_equal(whole, np.concatenate(parts), err_msg=name)
+    # Partners are of the same step.
+    np.testing.assert_array_equal(together[-1], np.concatenate([5 * i + part[-1] for i, part in enumerate(alone)]))
+
+
 def test_the_fused_warp_is_the_affine_map_that_its_matrix_says():
     config, pixels = AugmentationConfig(rotation=20, shift=0.1, zoom=0.2, shear=10), faces(4)
     images, _, draws = apply(config, pixels)
@@ -80,7 +90,7 @@ def test_flips_mirror_exactly_and_about_half_of_the_images():
 @pytest.mark.parametrize(("field", "value", "index"), [("shift", 0.2, (2, 5)), ("zoom", 0.2, (0, 4))])
 def test_ranges_are_those_of_the_configuration(field, value, index):
     config = replace(NO_AUGMENTATION, **{field: value})
-    transforms = draw(config, seed=0, epoch=1, step=0, global_batch=4000, rows=slice(0, 4000)).transforms
+    transforms = draw(config, seed=0, epoch=1, steps=[0], global_batch=4000, rows=slice(0, 4000)).transforms
     size = 48 if field == "shift" else 1
     middle = 0 if field == "shift" else 1
     for at in index:

@@ -1,7 +1,9 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
-from fer_data.batches import WINDOW_ROW_GROUPS, TrainingBatches, ordered_batches
+from fer_data.batches import SHUFFLED_ROW_GROUPS, TrainingBatches, ordered_batches
 from fer_data.dataset import open_dataset
 from fer_data.dataset_writer import write_dataset
 from fer_data.rows import rows_table
@@ -38,10 +40,21 @@ def dataset(tmp_path_factory):
     return numbered_dataset(tmp_path_factory.mktemp("data") / "set", training=5000, validation=1030)
 
 
-def epoch_of(dataset, epoch, rank=0, world_size=1, seed=0, global_batch=128):
+@dataclass(frozen=True)
+class Batch:
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+def epoch_of(dataset, epoch, rank=0, world_size=1, seed=0, global_batch=128, steps=7):
+    """The batches of an epoch, read in windows of `steps`."""
     training = split(dataset, "training")
     batches = TrainingBatches(dataset, training, global_batch=global_batch, seed=seed, rank=rank, world_size=world_size)
-    return batches, list(batches.epoch(epoch))
+    return batches, [
+        Batch(*batch)
+        for window in batches.windows(epoch, steps)
+        for batch in zip(window.pixels, window.labels, strict=True)
+    ]
 
 
 def test_an_epoch_holds_every_row_once_and_fills_the_last_batch_with_its_first_rows(dataset):
@@ -74,21 +87,42 @@ def test_the_ranks_shares_are_the_global_batches_of_one_rank(dataset, world_size
     assert {len(share) for share in shares} == {len(whole)}
     for batch, *parts in zip(whole, *shares, strict=True):
         np.testing.assert_array_equal(batch.pixels, np.concatenate([part.pixels for part in parts]))
-        assert [part.rows.start for part in parts[1:]] == [part.rows.stop for part in parts[:-1]]
 
 
 def test_a_data_set_larger_than_a_window_is_read_whole_and_never_held_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_data.batches.WINDOW_ROW_GROUPS", 3)
+    monkeypatch.setattr("fer_data.batches.SHUFFLED_ROW_GROUPS", 3)
     dataset = numbered_dataset(tmp_path / "set", training=12 * 1024 + 5)
     batches = TrainingBatches(dataset, split(dataset, "training"), global_batch=100, seed=0)
     live_groups = [len(live) for _, live in batches._global_batches(1)]
-    numbers = np.concatenate([numbers_of(batch.pixels) for batch in batches.epoch(1)])
-    assert set(numbers) == set(range(12 * 1024 + 5))
-    assert max(live_groups) <= 6  # A window and, for one batch, what the last one left over.
+    numbers, held = [], []
+    for window in batches.windows(1, 5):
+        numbers.append(numbers_of(window.pixels.reshape(-1, 48, 48, 1)))
+        held.append(len(batches._loaded))
+    assert set(np.concatenate(numbers)) == set(range(12 * 1024 + 5))
+    assert max(live_groups) <= 6  # Those shuffled together and, for one batch, what the last ones left over.
+    assert max(held) <= 6
 
 
-def test_fer2013_fits_one_window_so_that_it_is_shuffled_perfectly():
-    assert WINDOW_ROW_GROUPS * 1024 >= 28_709
+def test_a_small_data_set_is_read_once_for_all_epochs(dataset, monkeypatch):
+    batches, _ = epoch_of(dataset, 1)
+    list(batches.windows(1, 40))
+    monkeypatch.setattr("fer_data.batches._read", lambda *where: pytest.fail("read again"))
+    assert sum(window.labels.size for window in batches.windows(2, 40)) == 40 * 128
+
+
+@pytest.mark.parametrize("steps", [1, 7, 40])
+def test_windows_hold_the_same_batches_however_many_steps_they_have_and_wherever_they_begin(dataset, steps):
+    _, whole = epoch_of(dataset, 2, steps=1)
+    batches, _ = epoch_of(dataset, 1)
+    for first in (0, 11):
+        windows = list(batches.windows(2, steps, first))
+        assert [window.first for window in windows] == list(range(first, 40, steps))
+        for batch, pixels in zip(whole[first:], np.concatenate([w.pixels for w in windows]), strict=True):
+            np.testing.assert_array_equal(pixels, batch.pixels)
+
+
+def test_fer2013_is_shuffled_as_a_whole():
+    assert SHUFFLED_ROW_GROUPS * 1024 >= 28_709
 
 
 def test_a_batch_larger_than_the_data_set_repeats_it(tmp_path):

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fer_data.augment_draws import AugmentationConfig, draw
+from fer_data.augment_draws import AugmentationConfig
 from fer_data.batches import TrainingBatches
 from fer_data.dataset import open_dataset
 from fer_data.splits import split
 from fer_models.factory import create_model
 from jobs.training.collectives import Collectives
 from jobs.training.config import BackboneConfig, OptimizerConfig, TrainConfig
-from jobs.training.step import TrainingStep, create_optimizer
+from tests.jobs.training.loops import Loop
 
 data, out, network = sys.argv[3:]
 rank, world_size = int(sys.argv[1]), int(sys.argv[2])
@@ -26,6 +26,7 @@ tf.config.threading.set_inter_op_parallelism_threads(2)
 
 config = TrainConfig(
     batch_size=60,
+    seed=1,
     optimizer=OptimizerConfig(optimizer="sgd", learning_rate=0.05),
     augmentation=AugmentationConfig(rotation=10, erase_probability=0.5, contrast=0.2),
 )
@@ -42,21 +43,20 @@ if network == "resnet50":
     # Without what is each rank's own: dropout and the statistics of batch norms.
     config = replace(config, model="resnet50", batch_size=12, backbone=BackboneConfig(batch_norm="frozen"))
     model = create_model("resnet50", dropout=0.0, head="pooled")
-step = TrainingStep(config, model, create_optimizer(config.optimizer, "float32"), collectives, np.ones(7))
 dataset = open_dataset(data)
 batches = TrainingBatches(
     dataset, split(dataset, "training"), global_batch=config.batch_size, seed=1, rank=rank, world_size=world_size
 )
+loop = Loop(config, model, collectives=collectives, rows=batches.rows, compiled=network == "compiled")
 state = {}
 for epoch in (1, 2):
-    step.start_epoch(epoch)
-    for batch in batches.epoch(epoch):
-        draws = draw(
-            config.augmentation, seed=1, epoch=epoch, step=batch.step, global_batch=config.batch_size, rows=batch.rows
-        )
-        loss, _ = step(batch.pixels, batch.labels, draws, 0.05, (epoch - 1) * batches.steps_per_epoch + batch.step)
-    step.synchronise_statistics()
-    state |= {f"{epoch}/{name}": array for name, array in step.state().items()} | {f"{epoch}/loss": np.float32(loss)}
+    loop.start_epoch(epoch)
+    losses = []
+    for window in batches.windows(epoch, 4):
+        losses += loop.run(window.pixels, window.labels, epoch=epoch, first=window.first, steps_per_call=3)
+    loop.state.synchronise_statistics(collectives)
+    state |= {f"{epoch}/{name}": array for name, array in loop.state.arrays().items()}
+    state |= {f"{epoch}/loss": np.float32(losses[-1])}
     gathered = collectives.gather_rows(np.full((rank + 1, 2), float(rank), np.float32))
     assert gathered[:, 0].tolist() == [float(r) for r in range(world_size) for _ in range(r + 1)]
 np.savez(f"{out}/rank-{rank}.npz", **state)

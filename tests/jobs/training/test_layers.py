@@ -1,12 +1,12 @@
-"""Fused batch norm computes what Keras's own does."""
+"""The layers of training compute what Keras's own do."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from jobs.training.fused_batch_norm import FusedBatchNormalization, with_fused_batch_norm
 
 from fer_models.factory import create_model
+from jobs.training.layers import FusedBatchNormalization, PortableDropout, for_training
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
 
@@ -22,7 +22,7 @@ def gradients(model: keras.Model) -> tuple[list[np.ndarray], np.ndarray]:
 def test_a_fused_network_has_the_gradients_and_statistics_of_the_original(name):
     keras.utils.set_random_seed(0)
     plain = create_model(name, dropout=0.0)
-    fused = with_fused_batch_norm(plain)
+    fused = for_training(plain)
     norms = [layer for layer in plain.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert sum(isinstance(layer, FusedBatchNormalization) for layer in fused.layers) == len(norms)
     assert [layer.name for layer in fused.layers] == [layer.name for layer in plain.layers]
@@ -38,10 +38,32 @@ def test_a_fused_network_has_the_gradients_and_statistics_of_the_original(name):
 
 
 def test_a_frozen_one_keeps_its_statistics():
-    fused = with_fused_batch_norm(create_model("compact"))
+    fused = for_training(create_model("compact"))
     for layer in fused.layers:
         layer.trainable = not isinstance(layer, FusedBatchNormalization)
     before = fused.get_layer("stem_norm").get_weights()
     fused(PIXELS, training=True)
     for old, new in zip(before, fused.get_layer("stem_norm").get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_dropout_has_the_same_mask_compiled_or_not_and_drops_its_share():
+    images = tf.ones((64, 12, 12, 32))
+    dropped = []
+    for compiled in (False, True):
+        layer = PortableDropout(0.3, seed=5)
+        layer(images)  # Built outside the graph.
+        dropped.append(
+            tf.function(lambda x, layer=layer: layer(x, training=True), jit_compile=compiled)(images).numpy()
+        )
+    np.testing.assert_array_equal(*dropped)
+    assert np.unique(dropped[0]) == pytest.approx([0, 1 / 0.7])
+    assert (dropped[0] == 0).mean() == pytest.approx(0.3, abs=0.005)  # Of 295,000: three standard deviations.
+
+
+def test_a_network_for_training_drops_at_the_rate_of_the_original_and_not_when_it_serves():
+    network = for_training(create_model("compact", dropout=0.25))
+    (dropout,) = (layer for layer in network.layers if isinstance(layer, keras.layers.Dropout))
+    assert isinstance(dropout, PortableDropout)
+    assert dropout.rate == 0.25
+    np.testing.assert_array_equal(network(PIXELS, training=False), network(PIXELS, training=False))

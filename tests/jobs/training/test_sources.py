@@ -8,8 +8,8 @@ import pytest
 from fer_data.errors import UserError
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, save_checkpoint
+from jobs.training.checks import check_sources
 from jobs.training.config import BackboneConfig, DistillationConfig, TrainConfig
-from jobs.training.driver import check_sources
 from tests.jobs.evaluation.tiny import tiny_network
 
 

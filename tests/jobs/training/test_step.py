@@ -6,13 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from fer_data.augment_draws import NO_AUGMENTATION, draw
+from fer_data.augment_draws import NO_AUGMENTATION
 from fer_models.factory import create_model
 from fer_models.resnet50 import stages
-from jobs.training.collectives import Collectives
 from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
-from jobs.training.step import TrainingStep, create_optimizer
-from jobs.training.worker import class_weights
+from jobs.training.rank import class_weights
+from tests.jobs.training.loops import Loop
 
 BASE = TrainConfig(
     batch_size=6,
@@ -21,19 +20,19 @@ BASE = TrainConfig(
     augmentation=NO_AUGMENTATION,
 )
 RESNET = replace(BASE, model="resnet50")
+NOISE = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
 
 
-def make_step(config: TrainConfig, model: keras.Model, *teachers: keras.Model) -> TrainingStep:
-    optimizer = create_optimizer(config.optimizer, config.precision)
-    return TrainingStep(config, model, optimizer, Collectives(0, 1), np.ones(7), teachers)
-
-
-def train(step: TrainingStep, config: TrainConfig, epoch: int = 1) -> float:
+def train(config: TrainConfig, model: keras.Model, *teachers: keras.Model) -> float:
     """One step on six images of noise; returns its loss."""
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
-    draws = draw(config.augmentation, seed=0, epoch=epoch, step=0, global_batch=6, rows=slice(0, 6))
-    step.start_epoch(epoch)
-    return float(step(pixels, np.arange(6), draws, config.optimizer.learning_rate, 0)[0])
+    loop = Loop(config, model, teachers)
+    loop.start_epoch(1)
+    return one_step(loop)
+
+
+def one_step(loop: Loop, epoch: int = 1) -> float:
+    (loss,) = loop.run(NOISE[None], np.arange(6)[None], epoch=epoch)
+    return loss
 
 
 def small_model(precision: str = "float32", seed: int = 0) -> keras.Model:
@@ -67,7 +66,7 @@ def resnet(shared_resnet) -> keras.Model:
 def test_accumulated_gradients_are_those_of_the_whole_batch(micro_batch):
     whole, parts = small_model(), small_model()
     config = replace(BASE, micro_batch=micro_batch)
-    losses = train(make_step(BASE, whole), BASE), train(make_step(config, parts), config)
+    losses = train(BASE, whole), train(config, parts)
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -78,7 +77,7 @@ def test_mixed_precision_moves_the_weights_where_float32_does(precision):
     exact, mixed = small_model(), small_model(precision)
     start = exact.get_weights()
     config = replace(BASE, precision=precision)
-    losses = train(make_step(BASE, exact), BASE), train(make_step(config, mixed), config)
+    losses = train(BASE, exact), train(config, mixed)
     assert losses[0] == pytest.approx(losses[1], abs=0.02)
     for old, one, other in zip(start, exact.get_weights(), mixed.get_weights(), strict=True):
         assert one.dtype == other.dtype == np.float32
@@ -90,7 +89,7 @@ def test_who_learns_from_teachers_alone_stays_where_they_agree_with_it():
     student = small_model()
     before = student.get_weights()
     config = replace(BASE, distillation=DistillationConfig(("itself",), distillation=1.0, temperature=3.0))
-    train(make_step(config, student, small_model(), small_model()), config)
+    train(config, student, small_model(), small_model())
     for old, new in zip(before, student.get_weights(), strict=True):
         np.testing.assert_allclose(old, new, atol=1e-6)
 
@@ -99,9 +98,8 @@ def test_the_loss_is_shared_between_labels_and_the_teachers_mean():
     student, teachers = small_model(), [small_model(seed=1), small_model(seed=2)]
     distillation = DistillationConfig(("a", "b"), distillation=0.25, temperature=2.0)
     config = replace(BASE, distillation=distillation, label_smoothing=0.1, micro_batch=4)
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1), np.uint8)
-    own = student.predict(pixels, verbose=0).astype(np.float64)
-    theirs = np.mean([teacher.predict(pixels, verbose=0) for teacher in teachers], axis=0).astype(np.float64)
+    own = student.predict(NOISE, verbose=0).astype(np.float64)
+    theirs = np.mean([teacher.predict(NOISE, verbose=0) for teacher in teachers], axis=0).astype(np.float64)
 
     def soft(p: np.ndarray) -> np.ndarray:
         return np.sqrt(p) / np.sqrt(p).sum(axis=1, keepdims=True)
@@ -109,24 +107,25 @@ def test_the_loss_is_shared_between_labels_and_the_teachers_mean():
     hard = -((np.eye(7)[:6] * 0.9 + 0.1 / 7) * np.log(own)).sum(axis=1)
     distilled = -(soft(theirs) * np.log(soft(own))).sum(axis=1)
     expected = (0.75 * hard + 0.25 * 4 * distilled).mean()
-    assert train(make_step(config, student, *teachers), config) == pytest.approx(expected, abs=1e-5)
+    assert train(config, student, *teachers) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_gradient_is_clipped_to_its_global_norm():
     before, after = small_model().get_weights(), small_model()
     config = replace(BASE, optimizer=replace(BASE.optimizer, clip_norm=1e-3))
-    train(make_step(config, after), config)
+    train(config, after)
     change = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(after.get_weights(), before, strict=True)))
     assert change == pytest.approx(0.1 * 1e-3, rel=1e-3)
 
 
 def test_frozen_stages_stay_until_they_thaw(resnet):
     config = replace(RESNET, backbone=BackboneConfig(freeze=("stem", "conv2=1")))
-    step = make_step(config, resnet)
+    loop = Loop(config, resnet)
     by_stage = {name: [layer for layer in layers if layer.weights] for name, layers in stages(resnet).items()}
     for epoch, still in ((1, {"stem", "conv2"}), (2, {"stem"})):
         before = {layer.name: layer.get_weights() for layer in resnet.layers}
-        train(step, config, epoch)
+        loop.start_epoch(epoch)
+        one_step(loop, epoch)
         for stage, layers in by_stage.items():
             assert any(moved(before[layer.name], layer) for layer in layers) == (stage not in still), (epoch, stage)
 
@@ -134,7 +133,7 @@ def test_frozen_stages_stay_until_they_thaw(resnet):
 def test_frozen_batch_norms_keep_statistics_and_weights_while_convolutions_train(resnet):
     config = replace(RESNET, backbone=BackboneConfig(batch_norm="frozen"))
     before = {layer.name: layer.get_weights() for layer in resnet.layers}
-    train(make_step(config, resnet), config)
+    train(config, resnet)
     for layer in resnet.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             assert not moved(before[layer.name], layer)
@@ -147,7 +146,7 @@ def test_every_stage_moves_by_its_share_of_the_learning_rate(resnet):
     for rate in (1.0, 0.5):
         resnet.set_weights(start)
         config = replace(RESNET, backbone=BackboneConfig(stage_rate=rate, batch_norm="frozen"))
-        train(make_step(config, resnet), config)
+        train(config, resnet)
         changes.append([new - old for new, old in zip(resnet.get_weights(), start, strict=True)])
     names = [variable.path for variable in resnet.weights]
     for name, share in (("emotion/kernel", 1), ("conv5_block3_3_conv/kernel", 0.5), ("conv1_conv/kernel", 0.5**5)):

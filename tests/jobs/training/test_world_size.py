@@ -51,6 +51,15 @@ def test_the_same_global_batch_gives_the_same_weights_on_one_two_and_three_worke
 
 
 @pytest.mark.cluster
+def test_compiled_ranks_agree_with_each_other_bit_for_bit_and_with_others_to_rounding(drawn_set, tmp_path):
+    (alone,) = train(drawn_set, tmp_path, "plain", 1)
+    first, second = train(drawn_set, tmp_path, "compiled", 2)
+    for name, expected in alone.items():
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        np.testing.assert_allclose(first[name], expected, atol=1e-5, rtol=0, err_msg=name)
+
+
+@pytest.mark.cluster
 def test_ranks_hold_identical_weights_statistics_and_averages_after_every_epoch(drawn_set, tmp_path):
     first, *others = train(drawn_set, tmp_path, "with_batch_norm", 3)
     assert {name.split("/")[1] for name in first} == {"model", "optimizer", "ema", "loss"}
