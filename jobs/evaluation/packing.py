@@ -1,5 +1,8 @@
 """A table as one value of a column: Ray Data then counts shards, not images."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 
@@ -15,9 +18,13 @@ def packed(tables: list[pa.Table]) -> pa.Array:
     return pa.Array.from_buffers(PACKED, 1, [None, offsets, streams[0]])
 
 
-def unpacked(value: pa.LargeBinaryScalar) -> pa.Table:
-    """The table in a value of such an array, without a copy."""
-    return pa.ipc.open_stream(value.as_buffer()).read_all()
+def unpacked(column: pa.ChunkedArray) -> Iterator[pa.Table]:
+    """The table in each value of a column of PACKED, without a copy, which a value by itself would be."""
+    for array in column.chunks:
+        _, offsets, content = array.buffers()
+        ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+        for start, end in pairwise(ends.tolist()):
+            yield pa.ipc.open_stream(content.slice(start, end - start)).read_all()
 
 
 def _stream(table: pa.Table) -> pa.Buffer:

@@ -100,7 +100,7 @@ class Scorer:
         self._mistake = self._mistake or next((m for m in batch.column("mistake").to_pylist() if m), None)
         scored = [(PREDICTIONS.empty_table(), CORRUPTED.empty_table())] * batch.num_rows
         if not self._mistake:
-            blocks = [unpacked(images) for images in batch.column("images")]
+            blocks = list(unpacked(batch.column("images")))
             scored = self._score(blocks)
             self._report(sum(block.num_rows for block in blocks))
         return pa.table(

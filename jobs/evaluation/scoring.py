@@ -173,11 +173,12 @@ def _stream(
     )
     try:
         for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for shard, said, predictions, corrupted in zip(*batch.columns, strict=True):
+            numbers, abouts, *packs = batch.columns
+            for shard, said, predictions, corrupted in zip(numbers, abouts, *map(unpacked, packs), strict=True):
                 about = About(**json.loads(said.as_py()))
                 if about.mistake:
                     raise UserError(about.mistake)
-                yield Scored(shard.as_py(), unpacked(predictions), unpacked(corrupted), about)
+                yield Scored(shard.as_py(), predictions, corrupted, about)
     finally:
         ray.kill(monitor)  # It knows the actors, and what is known does not end.
 
