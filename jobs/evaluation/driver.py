@@ -9,7 +9,7 @@ from rich.console import Console
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import absolute, redacted
 from jobs.data import open_data
-from jobs.evaluation.contenders import Contender, contenders_from, trained_on
+from jobs.evaluation.contenders import KERAS_KINDS, Contender, contenders_from, trained_on
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.progress import ScoringProgress
 from jobs.evaluation.publishing import write_report
@@ -95,7 +95,7 @@ def _score(
 
     connect()
     share = share_of(options, contenders, say)
-    if share.gpus:
+    if share.gpus and any(contender.kind in KERAS_KINDS for contender in contenders):
         check_gpus(ray.nodes(), share.gpus, say)
     gpus = f" and {share.gpus:g} GPU(s)" if share.gpus else ""
     say(f"{options.workers} worker(s) of {share.cpus} CPU(s){gpus} each")
