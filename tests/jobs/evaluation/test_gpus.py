@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from fer_models.checkpoint import load_model
 from fer_models.export import to_litert
 from jobs.command_line import exit_with_code
 from jobs.evaluate import main
+from jobs.evaluation.analysis import PROBABILITIES
 from jobs.gpus import REHEARSED
 from tests.gpus import no_real_gpu, ray_with_gpus, taken
 from tests.jobs.evaluation.tiny import tiny_checkpoint
@@ -101,6 +104,15 @@ def test_files_that_no_gpu_can_compute_reserve_none(two_gpus, checkpoint, drawn_
     assert scoring(tmp_path / "report")["gpus_per_worker"] == 0
 
 
+def test_shards_that_are_scored_in_one_batch_give_what_they_give_alone(on_processors, checkpoint, drawn_set, tmp_path):
+    """As on a GPU, whose batches are larger than shards."""
+    evaluate(checkpoint, drawn_set, tmp_path / "report", "--device", "cpu", "--batch-size", "803")
+    together, alone = (pq.read_table(report / "predictions") for report in (tmp_path / "report", on_processors))
+    assert together.drop(PROBABILITIES) == alone.drop(PROBABILITIES)
+    for name in PROBABILITIES:
+        np.testing.assert_allclose(together.column(name), alone.column(name), atol=1e-6)
+
+
 @no_real_gpu
 def test_a_gpu_that_tensorflow_does_not_find_ends_the_job_in_a_line(checkpoint, drawn_set, tmp_path, capsys):
     """The last of this module: it takes a Ray of its own."""
@@ -112,5 +124,3 @@ def test_a_gpu_that_tensorflow_does_not_find_ends_the_job_in_a_line(checkpoint, 
         assert "it has no NVIDIA driver (libcuda.so.1)" in line
         assert "--device cpu" in line
         assert not list(tmp_path.iterdir())
-        evaluate(checkpoint, drawn_set, tmp_path / "report", "--device", "cpu")
-    assert scoring(tmp_path / "report")["gpus_per_worker"] == 0
