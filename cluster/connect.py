@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from cluster.loopback import ray_on_loopback
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class WorkerResources:
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
+def start_local(**more: Any) -> None:
+    """Start a Ray of this process's own, on the loopback address; `more` is for `ray.init`."""
+    ray_on_loopback()
+    ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **(_QUIET | more))
+
+
 def connect() -> None:
     """Start or join Ray, unless this process has already.
 
@@ -38,14 +45,12 @@ def connect() -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS")
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if not address:
-        ray_on_loopback()
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **common)
+        start_local()
         return
     try:
         _knock(address)
-        ray.init(**common)
+        ray.init(**_QUIET)
     except OSError as error:  # ConnectionError among them, which Ray raises.
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable") from error
 
@@ -61,7 +66,7 @@ def wait_for_room(
     place: Callable[[list[dict]], Placement],
     *,
     minutes: float,
-    wanted: list[dict[str, int]],
+    wanted: Sequence[Mapping[str, float]],
     say: Callable[[str], None],
 ) -> Placement:
     """What `place` makes of `ray.nodes()`, once it raises UserError no longer.
@@ -82,7 +87,7 @@ def wait_for_room(
                     raise UserError(f"{error} (waited {minutes:g} minutes)") from None
                 if not asked:
                     say(f"waiting up to {minutes:g} minutes: {error}")
-                    request_resources(bundles=wanted)
+                    request_resources(bundles=[dict(each) for each in wanted])
                     asked = True
             time.sleep(1)
     finally:
@@ -100,7 +105,7 @@ def worker_resources(
     """
     sizes = _sizes(nodes)
     cpus, gpus = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
-    has = f"the cluster has {_count(len(sizes), 'machine')} with {_count(cpus, 'CPU')} and {_count(gpus, 'GPU')} in all"
+    has = capacity(nodes)
     on_gpu = device == "gpu" or (device == "auto" and gpus >= workers)
     if on_gpu and gpus < workers:
         raise UserError(f"{option} {workers} --device gpu needs {workers} GPUs, but {has}")
@@ -114,7 +119,27 @@ def worker_resources(
 
 def room(nodes: list[dict], each: WorkerResources) -> int:
     """How many workers that reserve `each` fit on `nodes` at a time."""
-    return sum(min(c // each.cpus, g // each.gpus) if each.gpus else c // each.cpus for c, g in _sizes(nodes))
+    return room_for(nodes, each.cpus, each.gpus)
+
+
+def room_for(nodes: list[dict], cpus: int, gpus: float) -> int:
+    """How many processes fit on `nodes` at a time that reserve `cpus` and `gpus`: part of a GPU, or whole ones.
+
+    A process has all of its share on one machine, and a part of a GPU on one GPU.
+    """
+    return sum(min(c // cpus, _gpu_room(g, gpus)) if gpus else c // cpus for c, g in _sizes(nodes))
+
+
+def _gpu_room(machine: int, each: float) -> int:
+    # Ray counts in ten-thousandths.
+    return machine // int(each) if each >= 1 else machine * (10_000 // round(each * 10_000))
+
+
+def capacity(nodes: list[dict]) -> str:
+    """What the cluster of `nodes` has, for people."""
+    sizes = _sizes(nodes)
+    cpus, gpus = (_count(sum(size[kind] for size in sizes), noun) for kind, noun in enumerate(("CPU", "GPU")))
+    return f"the cluster has {_count(len(sizes), 'machine')} with {cpus} and {gpus} in all"
 
 
 def _sizes(nodes: list[dict]) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """A cluster of several Ray nodes on this one machine, to try jobs on as on a real one: submit, add nodes, kill them.
 
-    python -m cluster.rehearse up --nodes 2 --cpus 1
+    python -m cluster.rehearse up --nodes 2 --cpus 1 [--gpus 1]
     eval "$(python -m cluster.rehearse env)"
     ray job submit --working-dir . -- python jobs/train_cnn.py --workers 2 --storage /tmp/runs
     python -m cluster.rehearse add three
@@ -37,16 +37,19 @@ from typing import NoReturn
 from fer_data.errors import UserError
 
 HEAD = "head"
+REHEARSED_GPU = "rehearsed_gpu"
+"""The resource, by Ray's name, of nodes whose GPUs only pretend: jobs plan with them, and compute on processors."""
 _STATE = "cluster.json"
 _STARTED = "Ray runtime started"
 """What `ray start` says once the head knows the node."""
 _PATIENCE_SECONDS = 180
 _ATTEMPTS = 3
+_GPUS_HELP = "GPUs that each node rehearses: jobs plan with them and compute on processors"
 
 
 @dataclass
 class Rehearsal:
-    """A running cluster: the head's ports, and for each node by name the session of its processes and its CPUs.
+    """A running cluster: the head's ports, and for each node by name the session of its processes, its CPUs and GPUs.
 
     `metrics` has the ports at which the nodes tell Prometheus how they and their jobs do. Each node has a folder of its
     own in `disks`, as each machine has its disk: where nodes share one, Ray unpacks a job's working directory anew
@@ -59,13 +62,14 @@ class Rehearsal:
     dashboard_port: int
     nodes: dict[str, int] = field(default_factory=dict)
     cpus: dict[str, int] = field(default_factory=dict)
+    gpus: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def up(cls, folder: Path, *, nodes: int, cpus: int) -> "Rehearsal":
+    def up(cls, folder: Path, *, nodes: int, cpus: int, gpus: int = 0) -> "Rehearsal":
         """Start a head and `nodes` nodes of `cpus` CPUs each, called 1, 2 …; returns when jobs can be submitted.
 
-        Raises UserError when there is one in `folder` already.
+        `gpus` is how many GPUs each node rehearses. Raises UserError when there is one in `folder` already.
         """
         if (folder / _STATE).exists():
             raise UserError(f"{folder} has a cluster: end it with `python -m cluster.rehearse down`")
@@ -77,7 +81,7 @@ class Rehearsal:
         disks = tempfile.mkdtemp(prefix="ray_")  # Not in `folder`: the path of a socket must be short.
         cluster = cls(str(folder), disks, port, dashboard)
         try:
-            cluster._start_all({str(name): cpus for name in range(1, nodes + 1)})
+            cluster._start_all({str(name): (cpus, gpus) for name in range(1, nodes + 1)})
         except BaseException:
             cluster.down()
             raise
@@ -102,19 +106,22 @@ class Rehearsal:
 
     def restart(self) -> None:
         """End what is left of the cluster and start its head and nodes again, under their names and ports."""
-        cpus = dict(self.cpus)
+        sizes = {name: (cpus, self.gpus.get(name, 0)) for name, cpus in self.cpus.items()}
         for session in self.nodes.values():
             _kill_session(session)
         self.nodes.clear()
-        self._start_all(cpus)
+        self._start_all(sizes)
 
-    def add(self, name: str, *, cpus: int = 1) -> None:
-        """Start a node called `name`. Raises UserError when that is taken or is no plain name."""
+    def add(self, name: str, *, cpus: int = 1, gpus: int = 0) -> None:
+        """Start a node called `name`, which rehearses `gpus` GPUs.
+
+        Raises UserError when that name is taken or is no plain name.
+        """
         if not name.isidentifier() and not name.isalnum():
             raise UserError(f"a node's name may hold letters, digits and '_', not {name!r}")
         if name in self.nodes:
             raise UserError(f"there is a node called {name} already: the nodes are {', '.join(self.nodes)}")
-        self.cpus[name] = cpus
+        self.cpus[name], self.gpus[name] = cpus, gpus
         self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
 
     def kill(self, name: str) -> None:
@@ -124,6 +131,7 @@ class Rehearsal:
         _kill_session(self.nodes.pop(name))
         if HEAD in self.nodes:  # Else the whole cluster is down, and `restart` starts all of it.
             self.cpus.pop(name, None)
+            self.gpus.pop(name, None)
         self._save()
 
     def down(self) -> None:
@@ -142,15 +150,15 @@ class Rehearsal:
         """Whether any of the node's processes is there."""
         return bool(self.processes(name))
 
-    def _start_all(self, cpus: dict[str, int]) -> None:
+    def _start_all(self, sizes: dict[str, tuple[int, int]]) -> None:
         self._start(
             HEAD,
             *("--head", "--port", self.port, "--num-cpus", 0, "--include-dashboard", "true"),
             *("--dashboard-host", "127.0.0.1", "--dashboard-port", self.dashboard_port),
             *("--ray-client-server-port", free_ports(1)[0]),
         )
-        for name, count in cpus.items():
-            self.add(name, cpus=count)
+        for name, (cpus, gpus) in sizes.items():
+            self.add(name, cpus=cpus, gpus=gpus)
         self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:
@@ -166,16 +174,21 @@ class Rehearsal:
 
     def _start_once(self, name: str, *arguments: object) -> None:
         agent, grpc, runtime, self.metrics[name] = free_ports(4)
+        gpus = self.gpus.get(name, 0)
+        resources = {f"node_{name}": 1} | ({REHEARSED_GPU: gpus} if gpus else {})
         command = [
             *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
             *("--temp-dir", Path(self.disks) / name),
             *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
             *("--runtime-env-agent-port", runtime, "--metrics-export-port", self.metrics[name]),
-            *("--disable-usage-stats", "--resources", json.dumps({f"node_{name}": 1})),
+            # Said even where it is 0: else each node counts the machine's GPUs as its own.
+            *("--num-gpus", gpus, "--disable-usage-stats", "--resources", json.dumps(resources)),
             *arguments,
         ]
         environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
         environment.pop("RAY_ADDRESS", None)
+        if gpus:
+            environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses to count more GPUs than it lists.
         # Jobs run with the `python` of the environment that Ray was started in.
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
         with (Path(self.folder) / f"{name}.log").open("w") as log:
@@ -285,23 +298,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     up = commands.add_parser("up", help="start a cluster")
     up.add_argument("--nodes", type=int, default=2)
     up.add_argument("--cpus", type=int, default=1, help="CPUs of each node")
+    up.add_argument("--gpus", type=int, default=0, help=_GPUS_HELP)
     for name in ("add", "kill"):
         command = commands.add_parser(name, help=f"{name} a node")
         command.add_argument("name")
         if name == "add":
             command.add_argument("--cpus", type=int, default=1)
+            command.add_argument("--gpus", type=int, default=0, help=_GPUS_HELP)
     for name in ("restart", "env", "status", "down"):
         commands.add_parser(name)
     options = parser.parse_args(argv)
+    if options.command in ("up", "add") and (options.cpus < 1 or options.gpus < 0):
+        raise UserError("--cpus must be 1 or more and --gpus 0 or more")
     if options.command == "up":
-        if options.nodes < 0 or options.cpus < 1:
-            raise UserError("--nodes must be 0 or more and --cpus 1 or more")
-        cluster = Rehearsal.up(options.folder, nodes=options.nodes, cpus=options.cpus)
+        if options.nodes < 0:
+            raise UserError("--nodes must be 0 or more")
+        cluster = Rehearsal.up(options.folder, nodes=options.nodes, cpus=options.cpus, gpus=options.gpus)
         print(f'head and {options.nodes} nodes are up: eval "$(python -m cluster.rehearse env)" and submit jobs')
         return
     cluster = Rehearsal.open(options.folder)
     if options.command == "add":
-        cluster.add(options.name, cpus=options.cpus)
+        cluster.add(options.name, cpus=options.cpus, gpus=options.gpus)
     elif options.command == "kill":
         cluster.kill(options.name)
     elif options.command == "restart":

@@ -12,6 +12,8 @@ from fer_data.storage import absolute, join, redacted, reported, resolve
 from fer_models.checkpoint_files import CARD_FILE, MODEL_FILE, verify
 
 ENSEMBLE = "ensemble"
+KERAS_KINDS = ("checkpoint", "keras")
+"""Kinds of Contender that TensorFlow computes."""
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".tflite": "tflite", ".onnx": "onnx"}
 
 

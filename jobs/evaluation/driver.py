@@ -1,8 +1,7 @@
 """The driver of an evaluation: input and folder first, then Ray Data, then tables, pictures and the page."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.console import Console
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import absolute, redacted
 from jobs.data import open_data
-from jobs.evaluation.contenders import Contender, contenders_from, trained_on
+from jobs.evaluation.contenders import KERAS_KINDS, Contender, contenders_from, trained_on
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.progress import ScoringProgress
 from jobs.evaluation.publishing import write_report
@@ -52,6 +51,13 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
     return target
 
 
+def _merged(about: dict[str, Any], warnings: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The warnings in `about` and what another actor adds to them, or the same one later, each once."""
+    known = about.get("warnings", {})
+    both = {name: [*known.get(name, ()), *warnings.get(name, ())] for name in {**known, **warnings}}
+    return {name: list(dict.fromkeys(told)) for name, told in both.items()}
+
+
 def _warn(options: EvaluateOptions, contenders: Sequence[Contender], about: dict[str, Any], console: Console) -> None:
     """Tell what importing the checkpoints gave rise to, and which images they know already."""
     told = [f"{name}: {warning}" for name, warnings in about.get("warnings", {}).items() for warning in warnings]
@@ -76,17 +82,29 @@ def _score(
 ) -> dict[str, Any]:
     """Score what remains into the workspace; what the actors said about the checkpoints."""
     # Ray and its workers' code take seconds to import: once there is something to score.
+    import ray
+
     from cluster.connect import connect
     from jobs.evaluation.networks import Arithmetic
     from jobs.evaluation.scorer import ScoringTask
     from jobs.evaluation.scoring import score, share_of
+    from jobs.gpus import are_rehearsed, check_gpus
+
+    def say(message: str) -> None:
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     connect()
-    share = share_of(options, lambda message: console.print(message, highlight=False, soft_wrap=True))
+    share = share_of(options, contenders, say)
+    if share.gpus and any(contender.kind in KERAS_KINDS for contender in contenders):
+        check_gpus(ray.nodes(), share.gpus, say)
+    gpus = f" and {share.gpus:g} GPU(s)" if share.gpus else ""
+    say(f"{options.workers} worker(s) of {share.cpus} CPU(s){gpus} each")
     task = ScoringTask(
         absolute(options.out or "").rpartition("/")[2],
         contenders,
-        Arithmetic(share.cpus, options.precision, options.classes),
+        Arithmetic(
+            share.cpus, options.precision, options.classes, gpu=bool(share.gpus) and not are_rehearsed(ray.nodes())
+        ),
         options.batch_size,
         options.tta,
         options.corruptions,
@@ -99,8 +117,9 @@ def _score(
     with ScoringProgress(console, sum(shard.rows for shard in remaining)) as progress:
         for scored in score(dataset, remaining, task, options.workers, share):
             shard = by_index[scored.shard]
-            if not about:
-                about = {key: value for key, value in asdict(scored.about).items() if key in ("parameters", "warnings")}
+            told = {"parameters": scored.about.parameters, "warnings": _merged(about, scored.about.warnings)}
+            if told != about:
+                about = told
                 workspace.remember(about)
             workspace.keep(shard, scored.predictions, scored.corrupted)
             peaks[scored.about.pid] = scored.about.peak_mib

@@ -13,33 +13,50 @@ from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, permutation_fr
 from fer_data.errors import UserError
 from fer_data.storage import one_line, redacted, reported, resolve
 from fer_models.litert import LiteRTModel
-from jobs.evaluation.contenders import Contender
+from jobs.evaluation.contenders import KERAS_KINDS, Contender
 
 Predict = Callable[[np.ndarray], np.ndarray]
-"""uint8 [n, 48, 48, 1] to float32 [n, 7] probabilities."""
+"""uint8 [n, 48, 48, 1] to float32 [n, 7] probabilities. Raises MemoryError where so many images do not fit."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded model: `predict`, how many parameters it has (None when the file does not say), warnings."""
+    """A loaded model: `predict`, how many parameters it has (None when the file does not say), warnings, and whether
+
+    it computes on a GPU.
+    """
 
     predict: Predict
     parameters: int | None = None
     warnings: list[str] = field(default_factory=list)
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
 class Arithmetic:
     """How models compute: `threads` of the processor, and the Keras dtype policy (`saved`: the model's own).
 
-    `classes` is the order of classes in files that have no card.
+    `classes` is the order of classes in files that have no card; `gpu` says whether a GPU is there for it.
     """
 
     threads: int
     precision: str
     classes: Literal["folder", "csv"] | None = None
+    gpu: bool = False
 
 
+def can_use_gpu(contender: Contender) -> bool:
+    """Whether its runtime could compute on a GPU: LiteRT cannot, and ONNX Runtime where it is built for CUDA."""
+    if contender.kind != "onnx":
+        return contender.kind in KERAS_KINDS
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return _CUDA in onnxruntime.get_available_providers()
+
+
+_CUDA = "CUDAExecutionProvider"
 _ROUNDED = 0.03
 """How far from 1 seven probabilities may sum: those of 8-bit files are multiples of 1/256."""
 
@@ -69,7 +86,7 @@ def load_network(contender: Contender, arithmetic: Arithmetic) -> Network:
 def _keras(uri: str, arithmetic: Arithmetic) -> Network:
     import tensorflow as tf
 
-    _configure(tf, arithmetic.threads)
+    _configure(tf, arithmetic)
     from fer_models.factory import set_precision
     from fer_models.foreign import load_any
 
@@ -85,12 +102,21 @@ def _keras(uri: str, arithmetic: Arithmetic) -> Network:
     def forward(pixels: Any) -> Any:
         return tf.cast(model(pixels, training=False), tf.float32)
 
-    return Network(lambda pixels: forward(tf.constant(pixels)).numpy(), model.count_params(), list(notes))
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        try:
+            return forward(tf.constant(pixels)).numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(one_line(error, 160)) from error
+
+    return Network(predict, model.count_params(), list(notes), arithmetic.gpu)
 
 
-def _configure(tf: Any, threads: int) -> None:
+def _configure(tf: Any, arithmetic: Arithmetic) -> None:
+    if arithmetic.gpu and arithmetic.precision == "float32":
+        # Else GPUs multiply with 10 of its 23 bits, and a report differs from one that processors made.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_intra_op_parallelism_threads(arithmetic.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -111,23 +137,34 @@ def _onnx(uri: str, arithmetic: Arithmetic) -> Network:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = arithmetic.threads
     options.log_severity_level = 3
-    available = onnxruntime.get_available_providers()
-    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
+    wanted = [_CUDA] if arithmetic.gpu and _CUDA in onnxruntime.get_available_providers() else []
+    providers = [*wanted, "CPUExecutionProvider"]
     try:
         session = onnxruntime.InferenceSession(_read(uri), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base class.
         raise UserError(f"{redacted(uri)} is not an ONNX model: {one_line(error, 160)}") from error
+    on_gpu = _CUDA in session.get_providers()
+    if wanted and not on_gpu:
+        raise UserError(
+            f"{redacted(uri)}: ONNX Runtime finds no GPU: install its CUDA libraries "
+            "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or compute on processors: --device cpu"
+        )
     taken = session.get_inputs()
     if len(taken) != 1 or list(taken[0].shape[1:]) != [48, 48, 1]:
         raise UserError(f"{redacted(uri)} takes input of shape {taken[0].shape[1:]}, not [48, 48, 1]")
     named = session.get_modelmeta().custom_metadata_map.get("classes")
     classes = named.split(",") if named else None
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        try:
+            return session.run(None, {taken[0].name: pixels})[0].astype(np.float32)
+        except Exception as error:
+            if "Failed to allocate memory" in str(error):
+                raise MemoryError(one_line(error, 160)) from error
+            raise
+
     try:
-        return Network(
-            _in_our_order(
-                lambda pixels: session.run(None, {taken[0].name: pixels})[0].astype(np.float32), classes, arithmetic
-            )
-        )
+        return Network(_in_our_order(predict, classes, arithmetic), on_gpu=on_gpu)
     except (KeyError, ValueError) as error:
         raise UserError(f"{redacted(uri)} does not name the seven classes: {one_line(error)}") from None
 

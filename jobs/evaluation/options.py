@@ -40,16 +40,16 @@ class EvaluateOptions:
     """Rank these finished reports; scores nothing."""
     workers: int = 1
     """Processes that score, each with all checkpoints in memory."""
-    batch_size: int = 256
-    """Images per forward pass."""
+    batch_size: _Count = None
+    """Images per forward pass; by default 256 on processors and 4096, or as many as fit, on GPUs."""
     precision: Precision = "float32"
     """Arithmetic of Keras models; saved: as each was trained."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: GPUs when the cluster has any."""
+    """auto: GPUs when the cluster has any and a checkpoint can compute on them, as Keras models can."""
     cpus_per_worker: _Count = None
     """Threads of each worker; by default an equal share of the machine's."""
     gpus_per_worker: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
-    """Share of a GPU for each worker, such as 0.25; by default an equal share, at most 1."""
+    """Share of a GPU for each worker, such as 0.25; by default the largest of 1, 1/2, 1/3 … that is there for all."""
     wait: float = 0.0
     """Minutes to wait for the cluster to have room for the workers, as one that starts its machines on demand needs."""
     stall_timeout: float = 600.0
@@ -69,7 +69,7 @@ class EvaluateOptions:
                 raise UserError(f"unknown --split {name}: choose among {', '.join(SPLITS)}")
         if not self.split or len(set(self.split)) != len(self.split):
             raise UserError("--split must name one or more splits, each once")
-        if self.workers < 1 or self.batch_size < 1 or (self.cpus_per_worker or 1) < 1:
+        if any(count is not None and count < 1 for count in (self.workers, self.batch_size, self.cpus_per_worker)):
             raise UserError("--workers, --batch-size and --cpus-per-worker must be 1 or more")
         if self.wait < 0:
             raise UserError(f"--wait must be 0 or more (it is {self.wait})")

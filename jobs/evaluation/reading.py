@@ -13,14 +13,12 @@ from jobs.evaluation.shards import Shard
 
 BLOCK_SCHEMA: pa.Schema = pa.schema(
     [
-        ("shard", pa.int32()),
         ("image_id", pa.string()),
         ("usage", pa.string()),
         ("label", pa.int8()),
         ("pixels", pa.binary(PIXELS)),
         ("pixels_hash", pa.uint64()),
         ("error", pa.string()),
-        ("mistake", pa.string()),
     ]
 )
 
@@ -40,14 +38,12 @@ def read_shard(dataset: PreparedDataset, shard: Shard) -> pa.Table:
         pixels[row] = 0
     flat = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), shard.rows, [None, pa.py_buffer(pixels)])
     columns = [
-        pa.array(np.full(shard.rows, shard.index, np.int32)),
         table.column("image_id").combine_chunks(),
         table.column("usage").combine_chunks(),
         table.column("label").combine_chunks(),
         flat,
         pa.array(stated, pa.uint64()),
         pa.array(errors, pa.string()),
-        pa.nulls(shard.rows, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=BLOCK_SCHEMA)
 

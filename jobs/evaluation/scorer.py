@@ -1,8 +1,9 @@
-"""The actor that scores: it holds every checkpoint's network and turns blocks of pixels into predictions."""
+"""The actor that scores: it holds every checkpoint's network and turns the pixels of shards into predictions."""
 
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ from ray.actor import ActorHandle
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.rows import pixels_of
-from jobs.evaluation.contenders import ENSEMBLE, Contender
+from jobs.evaluation.batching import Batches
+from jobs.evaluation.contenders import ENSEMBLE, KERAS_KINDS, Contender
 from jobs.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from jobs.evaluation.networks import Arithmetic, Network, load_network
+from jobs.evaluation.packing import packed, unpacked
 from jobs.evaluation.pulse import Pulse
 from jobs.evaluation.schemas import PREDICTIONS
-from jobs.evaluation.views import views
+from jobs.gpus import keep_to_reserved_gpus, missing_gpu
 from jobs.memory import peak_mib
 from jobs.telemetry import Telemetry
 from jobs.tensorflow_environment import tensorflow_environment
@@ -37,12 +40,15 @@ NOT_FINITE = "the model gave probabilities that are not finite"
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """What every actor of a run does; `name` is the report's, `stall_timeout` is in seconds."""
+    """What every actor of a run does; `name` is the report's, `stall_timeout` is in seconds.
+
+    `batch_size` None is what suits the device that a network computes on.
+    """
 
     name: str
     contenders: tuple[Contender, ...]
     arithmetic: Arithmetic
-    batch_size: int
+    batch_size: int | None
     tta: str
     corruptions: bool
     stall_timeout: float
@@ -50,7 +56,7 @@ class ScoringTask:
 
 @dataclass(frozen=True)
 class About:
-    """What an actor says about itself with every block: parameters and warnings by checkpoint; a mistake
+    """What an actor says about itself with every shard: parameters and warnings by checkpoint; a mistake
 
     of the user's, if one keeps it from working; its process id and peak memory in MiB.
     """
@@ -63,11 +69,11 @@ class About:
 
 
 class Scorer:
-    """Scores blocks of `reading.BLOCK_SCHEMA`; for use with Ray Data's map_batches."""
+    """Scores shards, rows of `source.ShardSource`; for use with Ray Data's map_batches."""
 
     def __init__(self, task: ScoringTask, monitor: ActorHandle) -> None:
         # Ray Data would retry an actor that raises here; a mistake of the user's stays one. It travels with
-        # the first block instead.
+        # the first shard instead.
         os.environ |= tensorflow_environment()
         self._task = task
         self._pulse = Pulse(monitor, task.stall_timeout)
@@ -76,31 +82,38 @@ class Scorer:
         self._mistake: str | None = None
         self._networks: dict[str, Network] = {}
         try:
+            self._check_gpu()
             for contender in task.contenders:
                 if contender.kind != ENSEMBLE:
                     self._networks[contender.name] = load_network(contender, task.arithmetic)
         except UserError as mistake:
             self._mistake = str(mistake)
+        self._batches = {name: Batches(network, task.batch_size) for name, network in self._networks.items()}
 
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """A row for the shard in `block`: its number, `about` (JSON), and tables as Arrow IPC streams."""
-        shard = block.column("shard")[0].as_py()
-        self._mistake = self._mistake or block.column("mistake")[0].as_py()
-        predictions, corrupted = b"", b""
+    def _check_gpu(self) -> None:
+        keep_to_reserved_gpus()
+        if any(contender.kind in KERAS_KINDS for contender in self._task.contenders) and (message := missing_gpu()):
+            raise UserError(message)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """A row for each shard in `batch`: its number, `about` (JSON), `predictions` and `corrupted`, both packed."""
+        self._mistake = self._mistake or next((m for m in batch.column("mistake").to_pylist() if m), None)
+        scored = [(PREDICTIONS.empty_table(), CORRUPTED.empty_table())] * batch.num_rows
         if not self._mistake:
-            predictions, corrupted = (_to_bytes(table) for table in self._score(block))
-            self._report(block.num_rows)
+            blocks = list(unpacked(batch.column("images")))
+            scored = self._score(blocks)
+            self._report(sum(block.num_rows for block in blocks))
         return pa.table(
             {
-                "shard": pa.array([shard], pa.int32()),
-                "about": pa.array([json.dumps(asdict(self._about()))]),
-                "predictions": pa.array([predictions], pa.binary()),
-                "corrupted": pa.array([corrupted], pa.binary()),
+                "shard": batch.column("shard"),
+                "about": pa.array([json.dumps(asdict(self._about()))] * batch.num_rows),
+                "predictions": packed([predictions for predictions, _ in scored]),
+                "corrupted": packed([corrupted for _, corrupted in scored]),
             }
         )
 
     def _report(self, images: int) -> None:
-        """Tell the rate since the block before, waiting for this one included."""
+        """Tell the rate since the call before, waiting for this one included."""
         now = time.perf_counter()
         if self._last is not None:
             self._telemetry.set(scoring_images_per_second=images / (now - self._last))
@@ -115,49 +128,51 @@ class Scorer:
             peak_mib(),
         )
 
-    def _score(self, block: pa.Table) -> tuple[pa.Table, pa.Table]:
-        pixels = pixels_of(block)
-        errors: list[str | None] = block.column("error").to_pylist()
-        predictions = []
+    def _score(self, blocks: list[pa.Table]) -> list[tuple[pa.Table, pa.Table]]:
+        """For each block its predictions and those on corrupted images; computed for all blocks at once."""
+        images = pa.concat_tables(blocks)
+        pixels = pixels_of(images)
+        ends = np.cumsum([block.num_rows for block in blocks])[:-1]
+        predictions: list[list[pa.Table]] = [[] for _ in blocks]
         for name, probabilities in self._all_probabilities(pixels).items():
-            predictions.append(_predictions(block, name, probabilities, list(errors)))
-        return pa.concat_tables(predictions), self._corrupted(block, pixels, errors)
+            for block, own, tables in zip(blocks, np.split(probabilities, ends), predictions, strict=True):
+                tables.append(_predictions(block, name, own))
+        corrupted: list[list[dict[str, Any]]] = [[] for _ in blocks]
+        for row in self._corrupted(images, pixels):
+            for own, rows in zip(np.split(row["predicted"], ends), corrupted, strict=True):
+                rows.append(row | {"predicted": own})
+        return [
+            (pa.concat_tables(tables), pa.Table.from_pylist(rows, schema=CORRUPTED))
+            for tables, rows in zip(predictions, corrupted, strict=True)
+        ]
 
-    def _corrupted(self, block: pa.Table, pixels: np.ndarray, errors: list[str | None]) -> pa.Table:
+    def _corrupted(self, images: pa.Table, pixels: np.ndarray) -> Iterator[dict[str, Any]]:
+        """Rows of CORRUPTED for all of `images`, where they are wanted."""
         if not self._task.corruptions:
-            return CORRUPTED.empty_table()
-        seeds = block.column("pixels_hash").to_numpy()
-        damaged = np.array([error is not None for error in errors])
-        rows = []
+            return
+        seeds = images.column("pixels_hash").to_numpy()
+        damaged = images.column("error").is_valid().to_numpy()
         for corruption in CORRUPTIONS:
             for strength in STRENGTHS:
                 changed = corrupt(pixels, corruption, strength, seeds)
                 for name, probabilities in self._all_probabilities(changed).items():
                     unusable = damaged | ~np.isfinite(probabilities).all(axis=1)
                     predicted = np.where(unusable, -1, probabilities.argmax(axis=1)).astype(np.int8)
-                    rows.append(
-                        {"checkpoint": name, "corruption": corruption, "strength": strength, "predicted": predicted}
-                    )
-        return pa.Table.from_pylist(rows, schema=CORRUPTED)
+                    yield {"checkpoint": name, "corruption": corruption, "strength": strength, "predicted": predicted}
 
     def _all_probabilities(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """By checkpoint, float32 [n, 7]; each image is in memory once for all of them."""
-        found = {name: self._probabilities(network, pixels) for name, network in self._networks.items()}
+        found = {
+            name: batches.probabilities(pixels, self._task.tta, self._pulse.batch)
+            for name, batches in self._batches.items()
+        }
         if self._task.contenders[-1].kind == ENSEMBLE:
             found[ENSEMBLE] = np.mean([p.astype(np.float64) for p in found.values()], axis=0).astype(np.float32)
         return found
 
-    def _probabilities(self, network: Network, pixels: np.ndarray) -> np.ndarray:
-        result = np.empty((len(pixels), NUM_CLASSES), np.float32)
-        for start in range(0, len(pixels), self._task.batch_size):
-            rows = slice(start, start + self._task.batch_size)
-            with self._pulse.batch():
-                seen = [network.predict(view) for view in views(pixels[rows], self._task.tta)]
-            result[rows] = np.mean(seen, axis=0, dtype=np.float64) if len(seen) > 1 else seen[0]
-        return result
 
-
-def _predictions(block: pa.Table, name: str, probabilities: np.ndarray, errors: list[str | None]) -> pa.Table:
+def _predictions(block: pa.Table, name: str, probabilities: np.ndarray) -> pa.Table:
+    errors: list[str | None] = block.column("error").to_pylist()
     for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
         errors[row] = errors[row] or NOT_FINITE
     missing = np.array([error is not None for error in errors])
@@ -171,15 +186,3 @@ def _predictions(block: pa.Table, name: str, probabilities: np.ndarray, errors: 
         pa.array(errors, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=PREDICTIONS)
-
-
-def _to_bytes(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def from_bytes(content: bytes) -> pa.Table:
-    """The table that a scored block holds."""
-    return pa.ipc.open_stream(content).read_all()

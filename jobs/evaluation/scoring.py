@@ -12,12 +12,16 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.connect import wait_for_room, worker_resources
+from cluster.connect import capacity, room_for, wait_for_room, worker_resources
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
+from jobs.evaluation.batching import default_batch
+from jobs.evaluation.contenders import ENSEMBLE, Contender
+from jobs.evaluation.networks import can_use_gpu
 from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation.packing import unpacked
 from jobs.evaluation.pulse import PulseMonitor
-from jobs.evaluation.scorer import About, Scorer, ScoringTask, from_bytes
+from jobs.evaluation.scorer import About, Scorer, ScoringTask
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.source import ShardSource
 
@@ -47,24 +51,57 @@ class Scored:
     about: About
 
 
-def share_of(options: EvaluateOptions, say: Callable[[str], None]) -> Share:
-    """What each of the options' workers gets of the cluster. Raises UserError when it has too little."""
-    each = {"CPU": options.cpus_per_worker or 1} | ({"GPU": 1} if options.device == "gpu" else {})
-    return wait_for_room(
-        lambda nodes: _share_of(options, nodes), minutes=options.wait, wanted=[each] * options.workers, say=say
+def share_of(options: EvaluateOptions, contenders: Sequence[Contender], say: Callable[[str], None]) -> Share:
+    """What each of the options' workers gets of the cluster to score `contenders`; `say` hears of those without a GPU.
+
+    Raises UserError when the cluster has too little, and when a GPU is asked for that no contender can use.
+    """
+    models = [contender for contender in contenders if contender.kind != ENSEMBLE]
+    helpless = [contender.label for contender in models if not can_use_gpu(contender)]
+    none_can = len(helpless) == len(models)
+    if none_can and options.device == "gpu":
+        raise UserError(
+            f"--device gpu, but {', '.join(helpless)} can compute on processors alone (LiteRT files always, ONNX files "
+            "without onnxruntime-gpu): leave --device out, or give Keras checkpoints"
+        )
+    cpus, gpus = options.cpus_per_worker or 1, options.gpus_per_worker or 1
+    wanted: dict[str, float] = {"CPU": cpus} | ({"GPU": gpus} if options.device == "gpu" else {})
+    share = wait_for_room(
+        lambda nodes: place(nodes, options, use_gpus=not none_can),
+        minutes=options.wait,
+        wanted=[wanted] * options.workers,
+        say=say,
     )
+    if share.gpus and helpless:
+        say(f"{', '.join(helpless)}: computes on processors, beside the others' GPUs")
+    return share
 
 
-def _share_of(options: EvaluateOptions, nodes: list[dict]) -> Share:
-    gpus = sum(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
+def place(nodes: list[dict], options: EvaluateOptions, *, use_gpus: bool = True) -> Share:
+    """What each of the options' workers gets on `nodes` (as from `ray.nodes()`), such that all fit at a time.
+
+    Each has its CPUs and GPUs on one machine, and a part of a GPU on one GPU. Raises UserError when they do not fit.
+    """
+    gpus = sum(int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"])
     if options.device == "gpu" and not gpus:
         raise UserError("--device gpu: the cluster has no GPU")
-    on_gpu = gpus and options.device != "cpu"
-    each = (options.gpus_per_worker or min(1.0, gpus / options.workers)) if on_gpu else 0.0
-    if each * options.workers > gpus:
-        raise UserError(f"--workers {options.workers} of {each:g} GPUs each, but the cluster has {gpus:g}")
-    found = worker_resources(nodes, workers=options.workers, device="cpu", cpus_per_worker=options.cpus_per_worker)
-    return Share(found.cpus, each)
+    if not gpus or not use_gpus or options.device == "cpu":
+        found = worker_resources(nodes, workers=options.workers, device="cpu", cpus_per_worker=options.cpus_per_worker)
+        return Share(found.cpus, 0.0)
+    cpus = sum(int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"])
+    fewest = options.cpus_per_worker or 1
+    # Of Ray's ten-thousandths, rounded down: three times 0.3334 of a GPU is more than it has.
+    shares = [10_000 // parts / 10_000 for parts in range(1, options.workers + 1)]
+    for share in [options.gpus_per_worker] if options.gpus_per_worker else shares:
+        most = options.cpus_per_worker or max(1, cpus // options.workers)
+        for count in range(most, fewest - 1, -1):
+            if room_for(nodes, count, share) >= options.workers:
+                return Share(count, share)
+    each = f"{options.gpus_per_worker:g} GPU(s)" if options.gpus_per_worker else "a share of a GPU"
+    raise UserError(
+        f"--workers {options.workers} needs {fewest} CPU(s) and {each} on one machine for each worker, but "
+        f"{capacity(nodes)}: ask for fewer workers, or compute on processors: --device cpu"
+    )
 
 
 def score(
@@ -99,6 +136,13 @@ def score(
         raise RuntimeError(f"{len(missing)} shards with {rows} rows were never scored")
 
 
+def shards_per_call(task: ScoringTask, shards: Sequence[Shard], workers: int) -> int:
+    """How many shards an actor takes at a time: enough to fill a batch, but not so many that actors have none."""
+    batch = task.batch_size or default_batch(task.arithmetic.gpu)
+    rows = sum(shard.rows for shard in shards) / len(shards)
+    return max(1, min(round(batch / rows), len(shards) // workers))
+
+
 def _stream(
     dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, workers: int, share: Share
 ) -> Iterator[Scored]:
@@ -115,7 +159,7 @@ def _stream(
     ).map_batches(
         Scorer,
         fn_constructor_args=(task, monitor),
-        batch_size=None,
+        batch_size=shards_per_call(task, shards, workers),
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=ActorPoolStrategy(size=min(workers, len(shards)), max_tasks_in_flight_per_actor=2),
@@ -129,11 +173,12 @@ def _stream(
     )
     try:
         for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for row in batch.to_pylist():
-                about = About(**json.loads(row["about"]))
+            numbers, abouts, *packs = batch.columns
+            for shard, said, predictions, corrupted in zip(numbers, abouts, *map(unpacked, packs), strict=True):
+                about = About(**json.loads(said.as_py()))
                 if about.mistake:
                     raise UserError(about.mistake)
-                yield Scored(row["shard"], from_bytes(row["predictions"]), from_bytes(row["corrupted"]), about)
+                yield Scored(shard.as_py(), predictions, corrupted, about)
     finally:
         ray.kill(monitor)  # It knows the actors, and what is known does not end.
 

@@ -46,6 +46,8 @@ class Workspace:
         if is_remote(target):
             name = hashlib.sha256(target.encode()).hexdigest()[:16]
             self._place = cache_folder().with_name("fer_evaluation") / name
+        # Above the report, those that are made for it: gone again where nothing is begun.
+        self._parents = [parent for parent in self._place.parents if not parent.exists()]
         self.folder = self._place.with_name(f".{self._place.name}{_MARK}{key}")
         try:
             (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,9 @@ class Workspace:
         predictions = self.folder / "predictions"
         if predictions.exists() and not any(predictions.iterdir()):  # Nothing to resume from.
             shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):  # Another report is in it by now.
+                for parent in self._parents:
+                    parent.rmdir()
         self._lock.close()
 
     def path(self, kind: str, shard: Shard) -> Path:

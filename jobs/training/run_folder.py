@@ -129,11 +129,17 @@ class RunFolder:
         write_file(self.curves, png)
 
     def _write_history(self, history: History) -> None:
-        frame = pd.DataFrame(list(history))
+        frame = history_frame(history)
         parquet = io.BytesIO()
         frame.to_parquet(parquet, index=False)
         write_file(join(self.uri, "history.parquet"), parquet.getvalue())
         write_file(self.history, frame.to_csv(index=False).encode())
+
+
+def history_frame(rows: History) -> pd.DataFrame:
+    """The rows as a table, in which a column that has no value yet is one of numbers like the others."""
+    frame = pd.DataFrame(list(rows))
+    return frame.astype({name: float for name in frame if frame[name].isna().all()})
 
 
 def differences(before: TrainConfig, after: TrainConfig) -> list[str]:

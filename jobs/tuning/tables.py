@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from jobs.training.config import TrainConfig
+from jobs.training.run_folder import history_frame
 from jobs.training.schedule import is_better
 from jobs.tuning.spaces import Space, configured
 from jobs.tuning.sweep_folder import Trial
@@ -49,4 +50,4 @@ def trials_table(trials: Sequence[Trial], base: TrainConfig, space: Space) -> pd
 
 def history_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """A row per trial and epoch, in order: the history of each run."""
-    return pd.DataFrame([{"trial": trial.name} | row for trial in trials for row in trial.history])
+    return history_frame([{"trial": trial.name} | row for trial in trials for row in trial.history])

@@ -16,8 +16,10 @@ import pytest
 
 from cluster.rehearse import HEAD, Rehearsal
 from fer_data.errors import UserError
+from jobs.gpus import REHEARSED
 from jobs.telemetry import TRAINING
 from tests.conftest import REPOSITORY
+from tests.jobs.evaluation.tiny import tiny_checkpoint
 from tests.processes import PATIENCE_SECONDS, assert_all_end
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -186,6 +188,25 @@ def test_a_job_waits_for_machines_that_are_yet_to_come(rehearsal, drawn_few, tmp
     assert "waiting up to 5 minutes" in output
     assert "epoch 1/1" in output
     rehearsal.kill("late")
+
+
+def test_rehearsed_gpus_are_there_after_a_restart_and_jobs_plan_with_them(drawn_few, tmp_path):
+    checkpoint = tiny_checkpoint(str(tmp_path / "tiny"))
+    cluster = Rehearsal.up(tmp_path / "cluster", nodes=1, cpus=1, gpus=1)
+    common = ("jobs/evaluate.py", "--checkpoint", checkpoint, "--data", drawn_few, "--split", "public_test")
+    try:
+        cluster.add("two", cpus=1, gpus=1)
+        cluster.kill(HEAD)
+        cluster.restart()
+        output = finish(submit(cluster, *common, "--workers", 2, "--device", "gpu", "--out", tmp_path / "report"))
+        assert REHEARSED in output
+        assert "2 worker(s) of 1 CPU(s) and 1 GPU(s) each" in output
+        refused = submit(cluster, *common, "--workers", 3, "--gpus-per-worker", 0.6, "--out", tmp_path / "more")
+        output, _ = refused.communicate(timeout=PATIENCE_SECONDS)
+        assert refused.returncode != 0
+        assert "--workers 3 needs 1 CPU(s) and 0.6 GPU(s) on one machine for each worker" in output
+    finally:
+        cluster.down()
 
 
 def test_a_dead_node_and_a_taken_or_strange_name_are_told_in_a_line(rehearsal):

@@ -2,7 +2,6 @@
 
 import shutil
 
-import numpy as np
 import pytest
 
 from fer_data.dataset import open_dataset
@@ -80,4 +79,3 @@ def test_pixels_arrive_as_they_were_prepared(drawn_set):
     table = read_shard(dataset, shard)
     raw = dataset.read(shard.group, columns=("pixels",)).column("pixels")
     assert table.column("pixels").to_pylist() == raw.to_pylist()
-    assert np.all(table.column("shard").to_numpy() == shard.index)
