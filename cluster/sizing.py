@@ -2,11 +2,16 @@
 
     python -m cluster.sizing --model resnet50 --rate 1500 --gbit 25 --price 0.8
     python -m cluster.sizing --model compact --rate 500 --gbit 10 --images 1000000
+    python -m cluster.sizing --model compact --rate 49719 --card H200
 
-`--rate` is the column `images_per_second` of the history of a run with one worker, on the machine to be used. A step of
-a global batch B on N workers takes B / (N · rate), and then the ring that sums the gradients' b bytes takes
+`--rate` is the column `images_per_second` of the history of a run with one worker, on the machine to be used;
+`python -m tests.benchmarks.bench_gpu` measures it for each network on a GPU. A step of a global batch B on N workers
+takes B / (N · rate), and then the ring that sums the gradients' b bytes takes
 2 (N - 1) / N · b / bandwidth + 2 (N - 1) · latency. Nothing overlaps: all gradients travel in one exchange after the
 last of them is there. Beyond the N at which the ring takes as long as the computation, more workers hardly help.
+
+With `--card` it says how much of the card one worker uses at that rate (MFU): where that is little, a larger batch or a
+larger network costs less than more cards.
 """
 
 import argparse
@@ -15,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TRAINABLE_PARAMETERS = {"cnn": 489_671, "compact": 406_569, "resnet50": 23_627_303}
+MULTIPLY_ADDS = {"cnn": 228_547_968, "compact": 51_585_216, "resnet50": 203_526_368}
+"""Of an image's forward pass, at 48×48 pixels."""
 BYTES_PER_IMAGE = 2_335
 """Of a prepared data set: FER-2013's 32,298 rows take 75 MB."""
 
@@ -56,6 +63,15 @@ def useful_workers(*, rate: float, batch: int, gradient_bytes: int, network: Net
     return workers
 
 
+def use_of_card(model: str, rate: float, card: str, precision: str) -> str:
+    """The arithmetic of one worker at `rate` images per second, and its share of what `card` can do."""
+    from jobs.training.throughput import peak_tflops, tflops  # Light, but of a folder above this one.
+
+    done, peak = tflops(MULTIPLY_ADDS[model], rate), peak_tflops(card, precision)
+    share = f"{done / peak:.1%} of what {card} can do in {precision}" if peak else f"of {card} the peak is not known"
+    return f"one worker: {done:.1f} TFLOP/s, {share}"
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -63,6 +79,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", choices=TRAINABLE_PARAMETERS, required=True)
     parser.add_argument("--rate", type=float, required=True, help="images per second of one worker, measured")
+    parser.add_argument("--card", help="the worker's GPU, such as H200: also say how much of it the rate uses")
+    parser.add_argument(
+        "--precision",
+        choices=("mixed_bfloat16", "mixed_float16", "float32"),
+        default="mixed_bfloat16",
+        help="of the training whose rate it is (mixed_bfloat16)",
+    )
     parser.add_argument("--gbit", type=float, default=10.0, help="the network's Gbit/s each way (10)")
     parser.add_argument("--latency", type=float, default=50e-6, help="seconds for a message to arrive (50e-6)")
     parser.add_argument("--batch", type=int, default=256, help="global batch, at 1 worker (256)")
@@ -74,9 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = Network(options.gbit * 1e9 / 8, options.latency)
     gradient_bytes = 4 * TRAINABLE_PARAMETERS[options.model]
     print(
-        f"{options.model}: {gradient_bytes / 1e6:.1f} MB of gradients, {options.images:,} images "
+        f"{options.model}: {MULTIPLY_ADDS[options.model] / 1e6:.0f} M multiply-adds an image, "
+        f"{gradient_bytes / 1e6:.1f} MB of gradients, {options.images:,} images "
         f"({options.images * BYTES_PER_IMAGE / 1e9:.2g} GB prepared), {options.epochs} epochs"
     )
+    if options.card:
+        print(use_of_card(options.model, options.rate, options.card, options.precision))
     print("workers   batch  compute ms  reduce ms  images/s  efficiency      hours      cost")
     for workers in (1, 2, 4, 8, 16, 32, 64):
         batch = options.batch * (workers if options.per_worker else 1)
@@ -87,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         hours = options.images * options.epochs / rate / 3600
         print(
             f"{workers:7} {batch:7} {1e3 * one.compute:11.1f} {1e3 * one.reduce:10.1f} {rate:9,.0f} "
-            f"{rate / (workers * options.rate):11.0%} {hours:10.2f} {hours * workers * options.price:9.2f}"
+            f"{rate / (workers * options.rate):11.0%} {hours:10.3f} {hours * workers * options.price:9.2f}"
         )
     if not options.per_worker:
         most = useful_workers(rate=options.rate, batch=options.batch, gradient_bytes=gradient_bytes, network=network)

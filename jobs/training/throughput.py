@@ -1,6 +1,7 @@
-"""How much of the hardware a run uses: arithmetic per second, and its share of what the card can do."""
+"""How much of the hardware a run uses: arithmetic per second, and its share of what the card can do.
 
-import tensorflow as tf
+Light: TensorFlow is imported where the card is asked for its name, and nowhere else.
+"""
 
 PEAK_TFLOPS = {
     "B200": (2250.0, 1125.0),
@@ -37,6 +38,8 @@ def peak_tflops(card: str, precision: str) -> float | None:
 
 def this_peak(precision: str) -> float | None:
     """The same of this worker's GPU; None on processors."""
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return None

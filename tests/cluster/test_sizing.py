@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
-from cluster.sizing import TRAINABLE_PARAMETERS, Network, main, step, useful_workers
-from fer_models.factory import create_model
+from cluster.sizing import MULTIPLY_ADDS, TRAINABLE_PARAMETERS, Network, main, step, useful_workers
+from fer_models.factory import create_model, multiply_adds
+from tests.conftest import REPOSITORY
 
 
 def test_one_worker_has_nobody_to_send_gradients_to():
@@ -27,6 +31,26 @@ def test_scaling_stops_where_gradients_travel_for_as_long_as_workers_compute():
 def test_the_sizes_are_the_networks_own(name):
     model = create_model(name)
     assert sum(int(v.shape.num_elements()) for v in model.trainable_variables) == TRAINABLE_PARAMETERS[name]
+    assert multiply_adds(model) == MULTIPLY_ADDS[name]
+
+
+def test_a_known_card_gets_its_share(capsys):
+    main(["--model", "compact", "--rate", "49719", "--card", "H200"])
+    # 6 operations for each of 51.6 M multiply-adds of 49,719 images, of 989 TFLOP/s.
+    assert "one worker: 15.4 TFLOP/s, 1.6% of what H200 can do in mixed_bfloat16" in capsys.readouterr().out
+
+
+def test_the_share_of_an_unknown_card_is_not_guessed(capsys):
+    main(["--model", "compact", "--rate", "49719", "--card", "Abacus"])
+    assert "one worker: 15.4 TFLOP/s, of Abacus the peak is not known" in capsys.readouterr().out
+
+
+def test_it_loads_neither_tensorflow_nor_ray():
+    code = (
+        "import sys; from cluster.sizing import main; main(['--model', 'cnn', '--rate', '9', '--card', 'H100']); "
+        "assert not {'tensorflow', 'ray', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)
 
 
 def test_the_table_says_what_scaling_costs(capsys):
