@@ -1,0 +1,81 @@
+"""Calls come in order, whatever their size; windows fit the device."""
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fer_data.batches import TrainingBatches
+from fer_data.dataset import open_dataset
+from fer_data.splits import split
+from jobs.training.config import TrainConfig
+from jobs.training.feed import Feed, window_rows
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def batches(drawn_few) -> TrainingBatches:
+    dataset = open_dataset(drawn_few)  # 190 rows: six steps of 32.
+    return TrainingBatches(dataset, split(dataset, "training"), global_batch=32, seed=0)
+
+
+def calls(batches: TrainingBatches, size: int, window: int = 100, *, begin: tuple[int, int] = (1, 0)) -> list:
+    """What every step is given: epoch, step, pixels, labels, transforms."""
+    feed = Feed(TrainConfig(epochs=EPOCHS, batch_size=32), batches, window)
+    feed.resize(size)
+    found = []
+    epoch, step = begin
+    while epoch <= EPOCHS:
+        call = feed.next(epoch, step)
+        assert call.steps <= size
+        pixels = call.window.numpy()[call.row : call.row + 32 * call.steps]
+        np.testing.assert_array_equal(call.labels, call.device_labels)
+        for i in range(call.steps):
+            rows = slice(32 * i, 32 * (i + 1))
+            found.append((epoch, step + i, pixels[rows], call.labels[rows], call.draws.transforms.numpy()[rows]))
+        step += call.steps
+        if step == batches.steps_per_epoch:
+            epoch, step = epoch + 1, 0
+    feed.close()
+    return found
+
+
+def assert_same(one: list, other: list) -> None:
+    assert len(one) == len(other)
+    for mine, theirs in zip(one, other, strict=True):
+        assert mine[:2] == theirs[:2]
+        for array, expected in zip(mine[2:], theirs[2:], strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(("size", "window"), [(2, 100), (3, 100), (6, 1000), (4, 20)])
+def test_every_step_gets_the_same_whatever_the_sizes_of_calls_and_windows(batches, size, window):
+    assert_same(calls(batches, size, window), calls(batches, 1))
+
+
+def test_a_run_may_begin_anywhere_and_the_threads_end(batches):
+    before = threading.active_count()
+    assert_same(calls(batches, 2, begin=(1, 5)), calls(batches, 1)[5:])
+    assert threading.active_count() == before
+
+
+def test_calls_grow_until_they_take_half_a_second_but_not_beyond_a_window(batches):
+    feed = Feed(TrainConfig(epochs=EPOCHS, batch_size=32), batches, 100)
+    assert feed.most_steps == 3
+    assert [feed.steps_in(seconds) for seconds in (4.0, 0.25, 1e-3, 0.0)] == [1, 2, 3, 3]
+
+
+def test_a_window_that_does_not_fit_is_taken_smaller_and_that_is_said():
+    said: list[str] = []
+
+    def allocate(rows: int) -> None:
+        if rows > 2 * 1024:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    assert window_rows(said.append, allocate) == 1024
+    assert said == ["the GPU's free memory holds two windows of 1,024 rows, not of 4,096: they are smaller"]
+    said.clear()
+    assert window_rows(said.append) == 4096
+    assert not said
