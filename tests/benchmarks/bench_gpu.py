@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -224,8 +225,12 @@ class Bench:
             *("--storage", str(storage), "--name", name, *arguments),
         ]
         history = storage / name / "history.csv"
-        with quiet(self._folder / f"{name}.log"), Seen(history) as seen:
-            job.main(command)
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            with quiet(self._folder / f"{name}.log"), Seen(history) as seen:
+                job.main(command)
+        finally:
+            signal.signal(signal.SIGINT, interrupt)  # Ray leaves one behind that knows this run alone.
         return Run(pd.read_csv(history).iloc[STEADY_AFTER:], str(storage / name / "best"), seen.after())
 
     def _plain_fit(self, network: Network) -> str:
