@@ -1,5 +1,6 @@
 """Clusters with GPUs on a machine without any, in the process of the tests."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,15 @@ def ray_with_gpus(count: int, *, cpus: int = 2, rehearsed: bool = True) -> Itera
     from cluster.connect import start_local
 
     ray.shutdown()
+    # A worker's code that an earlier test ran in this process may have hidden GPUs that Ray is to count here.
+    hidden = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     start_local(num_cpus=cpus, num_gpus=count, resources={REHEARSED_GPU: count} if rehearsed else {})
     try:
         yield
     finally:
         ray.shutdown()
+        if hidden is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = hidden
 
 
 @contextmanager
