@@ -7,7 +7,6 @@ held per row, so that an audit of millions of rows fits in memory.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 
@@ -28,18 +27,6 @@ class Finding:
     check: str
     usage: str
     count: int
-
-
-def pixels_hash(pixels: bytes | memoryview) -> int:
-    """The content hash of one image's 2,304 bytes: blake2b with an 8-byte digest, read little-endian."""
-    return int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
-
-
-def hashes_of(pixels: np.ndarray) -> np.ndarray:
-    """`pixels_hash` of each image: uint8 [n, ...] in, uint64 [n] out."""
-    rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1) if len(pixels) else pixels
-    digests = b"".join(blake2b(row.data, digest_size=8).digest() for row in rows)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 @dataclass

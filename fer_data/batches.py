@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from fer_data.dataset import PreparedDataset, pixels_of
+from fer_data.dataset import PreparedDataset
+from fer_data.rows import pixels_of
 from fer_data.splits import Split
 
 SHUFFLED_ROW_GROUPS = 48

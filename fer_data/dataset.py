@@ -18,27 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from fer_data.dataset_writer import write_dataset
 from fer_data.errors import UserError
-from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, Manifest, Part, RowGroup
-from fer_data.rows import SCHEMA, USAGES, pixels_of, rows_table
+from fer_data.manifest import MANIFEST, ROW_GROUP_ROWS, Manifest, Part, RowGroup
+from fer_data.rows import SCHEMA
 from fer_data.storage import absolute, join, one_line, redacted, reported, resolve
-
-__all__ = [
-    "MANIFEST",
-    "REJECTED",
-    "ROW_GROUP_ROWS",
-    "SCHEMA",
-    "USAGES",
-    "Manifest",
-    "Part",
-    "PreparedDataset",
-    "RowGroup",
-    "open_dataset",
-    "pixels_of",
-    "rows_table",
-    "write_dataset",
-]
 
 
 @dataclass(frozen=True)

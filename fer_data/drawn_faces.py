@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fer_data.dataset import ROW_GROUP_ROWS, PreparedDataset, open_dataset, write_dataset
+from fer_data.dataset import PreparedDataset, open_dataset
+from fer_data.dataset_writer import write_dataset
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.manifest import ROW_GROUP_ROWS
 from fer_data.prepare import cache_folder, is_prepared
 from fer_data.rows import SIDE, USAGES, rows_table
 

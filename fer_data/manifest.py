@@ -33,9 +33,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a prepared data set holds. Equal content gives an equal `fingerprint` (hexadecimal),
+    """What a prepared data set holds.
 
-    whenever, wherever and with however many workers it was prepared. `counts` is rows by usage and class.
+    `fingerprint` (hexadecimal) depends on the rows alone, not on when, where or with how many workers they
+    were prepared. `counts` has the rows by usage and class.
     """
 
     schema_version: int

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from fer_data.dataset import MANIFEST, REJECTED, PreparedDataset, open_dataset
+from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
-from fer_data.decoding import decode_all
 from fer_data.errors import UserError
-from fer_data.manifest import SCHEMA_VERSION
+from fer_data.in_order import decode_all
+from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.rows import Decoded
 from fer_data.sources import FORMS, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
-
-from fer_data.audit import hashes_of
 
 SIDE = 48
 PIXELS = SIDE * SIDE
@@ -36,9 +35,10 @@ def rows_table(
     labels: np.ndarray,
     pixels: np.ndarray,
 ) -> pa.Table:
-    """A table of SCHEMA from n ids, one usage for all or one each, labels [n] of 0 to 6, and
+    """A table of SCHEMA, with the hash of each image.
 
-    pixels uint8 [n, 48, 48], [n, 48, 48, 1] or [n, 2304]; the pixels' hashes are computed.
+    Takes n image ids, one usage for all rows or n of them, labels [n] from 0 to 6, and pixels
+    uint8 [n, 48, 48], [n, 48, 48, 1] or [n, 2304].
     """
     count = len(labels)
     flat = np.ascontiguousarray(pixels, dtype=np.uint8).reshape(count, PIXELS)
@@ -61,3 +61,15 @@ def pixels_of(table: pa.Table) -> np.ndarray:
     rows = flat[array.offset * PIXELS : (array.offset + len(array)) * PIXELS]
     rows.flags.writeable = False
     return rows.reshape(len(array), SIDE, SIDE, 1)
+
+
+def pixels_hash(pixels: bytes | memoryview) -> int:
+    """The content hash of one image's 2,304 bytes: blake2b with an 8-byte digest, read little-endian."""
+    return int.from_bytes(blake2b(pixels, digest_size=8).digest(), "little")
+
+
+def hashes_of(pixels: np.ndarray) -> np.ndarray:
+    """`pixels_hash` of each image: uint8 [n, ...] in, uint64 [n] out."""
+    rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1) if len(pixels) else pixels
+    digests = b"".join(blake2b(row.data, digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fer_data.dataset import PreparedDataset, RowGroup
+from fer_data.dataset import PreparedDataset
 from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_data.errors import UserError
+from fer_data.manifest import RowGroup
 from fer_data.storage import redacted
 
 PROTOCOLS = ("challenge", "notebook")

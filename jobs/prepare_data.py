@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_data.audit import Finding
-from fer_data.dataset import Manifest
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.manifest import Manifest
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from jobs.command_line import exit_with_code, parse
 

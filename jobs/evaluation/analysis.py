@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_data.dataset import PreparedDataset, RowGroup
+from fer_data.dataset import PreparedDataset
 from fer_data.emotions import CLASSES, NUM_CLASSES
+from fer_data.manifest import RowGroup
 from jobs.evaluation.auc import ClassAucs
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.statistics import PairedCounts

@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_data.audit import hashes_of
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
-from fer_data.rows import PIXELS, pixels_of
+from fer_data.rows import PIXELS, hashes_of, pixels_of
 from fer_data.storage import join, one_line, resolve
 from jobs.evaluation.shards import Shard
 

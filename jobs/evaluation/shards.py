@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_data.dataset import PreparedDataset, RowGroup
+from fer_data.dataset import PreparedDataset
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
+from fer_data.manifest import RowGroup
 from fer_data.splits import split
 from fer_data.storage import join, redacted
 

@@ -5,8 +5,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_data.audit import Auditor, Finding, hashes_of, label_conflicts, pixels_hash, redundant_copies
-from fer_data.dataset import USAGES, rows_table, write_dataset
+from fer_data.audit import Auditor, Finding, label_conflicts, redundant_copies
+from fer_data.dataset_writer import write_dataset
+from fer_data.rows import USAGES, hashes_of, pixels_hash, rows_table
 
 
 def face(number: int) -> np.ndarray:

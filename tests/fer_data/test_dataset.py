@@ -12,17 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_data import dataset_writer
-from fer_data.audit import hashes_of
-from fer_data.dataset import (
-    ROW_GROUP_ROWS,
-    SCHEMA,
-    PreparedDataset,
-    open_dataset,
-    pixels_of,
-    rows_table,
-    write_dataset,
-)
+from fer_data.dataset import PreparedDataset, open_dataset
+from fer_data.dataset_writer import write_dataset
 from fer_data.errors import UserError
+from fer_data.manifest import ROW_GROUP_ROWS
+from fer_data.rows import SCHEMA, hashes_of, pixels_of, rows_table
 
 
 def rows(count: int, start: int = 0, usage: str = "training") -> pa.Table:

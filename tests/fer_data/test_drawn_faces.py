@@ -7,10 +7,9 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 
 from fer_data import drawn_faces
-from fer_data.dataset import pixels_of
 from fer_data.drawn_faces import CLASS_SHARES, EXPRESSIONS, USAGE_STRIDE, draw, drawn_rows, prepared_drawn_faces
 from fer_data.emotions import CLASSES, NUM_CLASSES
-from fer_data.rows import SCHEMA
+from fer_data.rows import SCHEMA, pixels_of
 
 ROWS = 2000
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fer_data.audit import Finding
-from fer_data.dataset import PreparedDataset, pixels_of
+from fer_data.dataset import PreparedDataset
 from fer_data.emotions import CLASSES
 from fer_data.prepare import prepare
+from fer_data.rows import pixels_of
 from fer_data.splits import split
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_data.audit import pixels_hash
 from fer_data.errors import UserError
+from fer_data.rows import pixels_hash
 from tests.fer_data.raw_forms import (
     CHALLENGE_HEADER,
     content,

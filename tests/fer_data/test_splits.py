@@ -4,8 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fer_data.dataset import PreparedDataset, open_dataset, rows_table, write_dataset
+from fer_data.dataset import PreparedDataset, open_dataset
+from fer_data.dataset_writer import write_dataset
 from fer_data.errors import UserError
+from fer_data.rows import rows_table
 from fer_data.splits import Split, share, split
 
 

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from fer_data.dataset import RowGroup
 from fer_data.errors import UserError
+from fer_data.manifest import RowGroup
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.workspace import RUN_FILE, Workspace
 
