@@ -1,16 +1,16 @@
-"""Frames of any kind to BGR, and faces out of them as the training data are."""
+"""Frames of any kind to BGR, and face crops that look like the training data."""
 
 import cv2
 import numpy as np
 
 SIDE = 48
 MARGIN = 0.0
-"""How much wider than the detected square a crop is, as a share of the square's side. FER-2013's images were cut by a
-detector of the same kind: on faces pasted into frames, 0 is as good as a little less, and 5 % costs 3 points."""
+"""How much wider a crop is than the detected square, as a share of the square's side. A similar detector cut FER-2013's
+images: on faces pasted into frames, a margin of 0 is as good as a slightly negative one, and 5 % costs 3 points."""
 
 
 def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
-    """uint8 [h, w, 3] of a grey, BGR or BGRA image of 8 or 16 bits, or float in 0 to 1; None when there is no image."""
+    """A grey, BGR or BGRA image of 8 or 16 bits, or of floats from 0 to 1, as uint8 [h, w, 3]; None if it is none."""
     if image is None or image.size == 0 or image.ndim not in (2, 3):
         return None
     if image.dtype == np.uint16:
@@ -25,19 +25,25 @@ def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
     return None
 
 
-def reduced_grey(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
-    """The frame in grey, at most `long_side` pixels long, and its size as a share of the frame's."""
+def reduced(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
+    """The frame, at most `long_side` pixels long, and its size as a share of the original's."""
     scale = min(1.0, long_side / max(frame.shape[:2]))
     if scale < 1:
         size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
         frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return frame, scale
+
+
+def reduced_grey(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
+    """The same in grey, uint8 [h, w]."""
+    frame, scale = reduced(frame, long_side)
     return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), scale
 
 
 def face_crops(frame: np.ndarray, boxes: np.ndarray, margin: float = MARGIN) -> np.ndarray:
     """Grey square crops of a BGR frame, uint8 [n, 48, 48, 1], around `boxes`, [n, 4] as x, y, width, height.
 
-    Beyond the frame's border its last pixels go on.
+    A box beyond the frame's border is filled with the pixels of the border.
     """
     crops = np.empty((len(boxes), SIDE, SIDE, 1), np.uint8)
     for i, box in enumerate(boxes):
@@ -50,7 +56,7 @@ def face_crops(frame: np.ndarray, boxes: np.ndarray, margin: float = MARGIN) -> 
 def square_patch(frame: np.ndarray, box: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """The square of `frame`, [h, w] or [h, w, 3], around `box` (x, y, width, height), larger by `margin` of its side.
 
-    At least one pixel; beyond the border the last pixels go on.
+    It has at least one pixel. Beyond the border, the pixels of the border repeat.
     """
     x, y, width, height = (float(value) for value in box)
     side = max(1, round(max(width, height) * (1 + margin)))

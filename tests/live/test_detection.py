@@ -7,7 +7,8 @@ import pytest
 from fer_data.errors import UserError
 from live.blazeface import BlazeFaceDetector
 from live.checkpoint import RELEASED
-from live.detection import HaarDetector, create_detector
+from live.detection import create_detector
+from live.haar import HaarDetector
 from tests.live.scenes import BACKGROUND, PHOTOGRAPHED_FACE, photograph
 
 X, Y, WIDTH, HEIGHT = PHOTOGRAPHED_FACE
