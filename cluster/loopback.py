@@ -1,11 +1,15 @@
-"""Keep a local run to this machine: Ray on the loopback address, TensorFlow's port closed to the network."""
+"""Keep a local run to this machine: TensorFlow's port is closed to the network.
+
+`python -m cluster.loopback start …` is Ray's command line, on the loopback address.
+"""
 
 import ctypes
-import logging
 import os
 import socket
 import struct
 from pathlib import Path
+
+from cluster.ray_internals import run_command_line_on_loopback
 
 _SO_ATTACH_FILTER = 26
 _NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF of linux/filter.h: loads from here on read the IP header.
@@ -22,35 +26,6 @@ _LOOPBACK_ONLY = (
     (0x06, 0, 0, 0x7FFFFFFF),  # pass
     (0x06, 0, 0, 0),  # drop
 )
-
-
-def ray_on_loopback() -> None:
-    """Let a Ray that this process starts bind to 127.0.0.1.
-
-    Ray has no option for it on Linux; what it does on macOS by default, this
-    variable decides, read when Ray is imported and by every process it starts.
-    """
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from ray._private import ray_constants
-
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    # A local Ray takes a token of every client by default, and warns of it each time.
-    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
-
-
-def main() -> None:
-    """Ray's own command line (`python -m cluster.loopback start …`), for nodes that share this machine.
-
-    Ray refuses to join a second node to a head that is on the loopback address,
-    which only its command line checks.
-    """
-    ray_on_loopback()
-    from ray._private import ray_constants, services
-    from ray.scripts.scripts import main as ray_command_line
-
-    ray_constants.ENABLE_RAY_CLUSTER = True  # In this process alone: those that it starts read the variable.
-    services.get_node_ip_address = lambda *_: "127.0.0.1"
-    ray_command_line()
 
 
 def close_to_network(port: int) -> None:
@@ -85,5 +60,5 @@ def _listens_on(candidate: socket.socket, port: int) -> bool:
     return bool(candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) and candidate.getsockname()[1] == port
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # `python -m cluster.loopback start …`
+    run_command_line_on_loopback()

@@ -34,14 +34,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from cluster.ray_internals import NODE_HAS_STARTED
 from fer_data.errors import UserError
 
 HEAD = "head"
 REHEARSED_GPU = "rehearsed_gpu"
 """The resource, by Ray's name, of nodes whose GPUs only pretend: jobs plan with them, and compute on processors."""
 _STATE = "cluster.json"
-_STARTED = "Ray runtime started"
-"""What `ray start` says once the head knows the node."""
 _PATIENCE_SECONDS = 180
 _ATTEMPTS = 3
 _GPUS_HELP = "GPUs that each node rehearses: jobs plan with them and compute on processors"
@@ -203,7 +202,7 @@ class Rehearsal:
         self.nodes[name] = process.pid
         self._save()
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while _STARTED not in (Path(self.folder) / f"{name}.log").read_text():
+        while NODE_HAS_STARTED not in (Path(self.folder) / f"{name}.log").read_text():
             self._check(name, deadline)
 
     def _check(self, name: str, deadline: float) -> None:

@@ -1,6 +1,5 @@
-"""From any raw form to a prepared data set: once to a folder of the user's, or on first use into a cache."""
+"""From any raw form to a prepared data set: into a folder of the user's, or on first use into a cache."""
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ from pyarrow import fs
 from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
 from fer_data.errors import UserError
-from fer_data.in_order import decode_all
+from fer_data.in_order import Decode, decode_on_threads
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.rows import Decoded
 from fer_data.sources import FORMS, open_source
@@ -29,43 +28,34 @@ def prepare(
     *,
     resize: bool = False,
     max_rejected: float = MAX_REJECTED,
-    workers: int | None = None,
+    decode: Decode = decode_on_threads,
     overwrite: bool = False,
 ) -> PreparedDataset:
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
-    `resize` admits images of any size and colour; `max_rejected` is the largest fraction (0 to 1) of
-    rows that may be unusable; `workers` decodes on that many CPUs of a Ray cluster instead of the
-    cores here, with the same result to the byte. Raises UserError for what is wrong with any of them,
-    and then leaves nothing behind.
+    `resize` admits images of any size and colour. `max_rejected` is the largest fraction (0 to 1) of rows that may
+    be unusable. `decode` runs the decoding; the result is the same to the byte whichever it is. Raises UserError when
+    an argument or the data are at fault, and then leaves nothing behind.
     """
-    if not 0 <= max_rejected <= 1 or math.isnan(max_rejected):
+    if not 0 <= max_rejected <= 1:
         raise UserError(f"--max-rejected {max_rejected}: give a fraction from 0 to 1")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: give 1 or more, or leave it out to decode on this machine")
     raw_uri, out = absolute(raw_uri), absolute(out)
     if is_prepared(raw_uri):
         raise UserError(f"{redacted(raw_uri)} is a prepared data set already: use it as it is")
     check_destination(out, overwrite)
     source = open_source(raw_uri, resize)
     rejected: list[tuple[str, str]] = []
-    rows = _kept(decode_all(source.chunks, workers), rejected, max_rejected, redacted(raw_uri))
+    rows = _kept(decode(source.chunks), rejected, max_rejected, redacted(raw_uri))
     write_dataset(rows, out, source.name, rejected=rejected, overwrite=overwrite)
     return open_dataset(out)
 
 
-def open_or_prepare(
-    data_uri: str,
-    *,
-    resize: bool = False,
-    max_rejected: float = MAX_REJECTED,
-    workers: int | None = None,
-) -> PreparedDataset:
+def open_or_prepare(data_uri: str, *, resize: bool = False, max_rejected: float = MAX_REJECTED) -> PreparedDataset:
     """The data set at `data_uri`: a prepared folder, or a raw form, prepared on first use into a cache.
 
-    The cache is `$XDG_CACHE_HOME/fer_data` (else `~/.cache/fer_data`) on this machine; its key is the
-    content of a local file, and the names, sizes and times of anything else. A damaged copy in the
-    cache is made anew. Raises UserError as `prepare` and `open_dataset` do.
+    The cache is `$XDG_CACHE_HOME/fer_data` (else `~/.cache/fer_data`) on this machine. Its key is the content of a
+    local file, and the names, sizes and times of anything else. A damaged copy in the cache is prepared again. Raises
+    UserError as `prepare` and `open_dataset` do.
     """
     data_uri = absolute(data_uri)
     if is_prepared(data_uri):
@@ -79,16 +69,9 @@ def open_or_prepare(
         except UserError:
             damaged = True
     try:
-        return prepare(
-            data_uri,
-            place,
-            resize=resize,
-            max_rejected=max_rejected,
-            workers=workers,
-            overwrite=damaged,
-        )
+        return prepare(data_uri, place, resize=resize, max_rejected=max_rejected, overwrite=damaged)
     except UserError:
-        # Another job may have prepared the same data in the meantime; if not, the error stands.
+        # Another job may have prepared the same data in the meantime. If not, the error stands.
         if damaged or not is_prepared(place):
             raise
         return open_dataset(place)
@@ -114,7 +97,10 @@ def cache_folder() -> Path:
 def _kept(
     decoded: Iterable[Decoded], rejected: list[tuple[str, str]], max_rejected: float, where: str
 ) -> Iterator[pa.Table]:
-    """The tables; afterwards, `rejected` is complete and known to be within bounds."""
+    """The tables that have rows. After the last one `rejected` is complete.
+
+    Raises UserError then when more than `max_rejected` of the rows are in it.
+    """
     kept = 0
     for piece in decoded:
         rejected.extend(piece.rejected)

@@ -1,6 +1,6 @@
 """From a model's name to the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -31,21 +31,24 @@ def create_model(name: str, *, dropout: float | None = None, precision: str = "f
 
 
 def set_precision(model: keras.Model, policy: str) -> None:
-    """Makes every layer of a Keras model compute under the dtype policy; the output stays float32.
+    """Makes every layer of a Keras model compute under the dtype policy `policy`; the output stays float32.
 
     Weights are float32 under each policy and do not change.
     """
-    last = {tensor._keras_history.operation for tensor in model.outputs}
-    for layer in model._flatten_layers(include_self=False):
+    ends = [model.layers[-1].name] if isinstance(model, keras.Sequential) else model.output_names
+    last = [model.get_layer(name) for name in ends]
+    for layer in _every_layer(model):
         if isinstance(layer, keras.layers.InputLayer) or layer in last:
             continue
         if layer.dtype_policy.variable_dtype == "float32":
             layer.dtype_policy = keras.DTypePolicy(policy)
 
 
-def weights_of(model: keras.Model) -> list[keras.Variable]:
-    """All variables that make the model's output: without the states of dropout's random generators."""
-    return [v for v in model.variables if "seed_generator_state" not in v.path]
+def _every_layer(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _every_layer(layer)
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -8,6 +8,7 @@ rows by usage and class, the audit, and why rows were rejected, if any were.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import tyro
@@ -17,6 +18,7 @@ from rich.table import Table
 from fer_data.audit import Finding
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.in_order import Decode, decode_on_threads
 from fer_data.manifest import Manifest
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from jobs.command_line import exit_with_code, parse
@@ -40,21 +42,24 @@ class PrepareOptions:
     """Replace the data set that is in the folder."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_rejected <= 1:
-            raise UserError(f"--max-rejected {self.max_rejected}: give a fraction from 0 to 1")
         if self.workers is not None and self.workers < 1:
             raise UserError(f"--workers {self.workers}: give 1 or more")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prepare, and print what came of it."""
+    """Prepare, and print the counts, the audit and the rejected rows."""
     options = parse(PrepareOptions, argv, description=__doc__)
+    decode: Decode = decode_on_threads
+    if options.workers is not None:
+        from jobs.ray_decoding import decode_on_ray  # Ray takes a second to import.
+
+        decode = partial(decode_on_ray, workers=options.workers)
     dataset = prepare(
         options.raw,
         options.out,
         resize=options.resize,
         max_rejected=options.max_rejected,
-        workers=options.workers,
+        decode=decode,
         overwrite=options.overwrite,
     )
     console = Console()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from cluster.ray_internals import MANY_WORKERS
 from jobs.command_line import exit_with_code, parse
 from jobs.training.options import base_config
 from jobs.tuning.options import SweepOptions
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(SweepOptions, argv, default=default, description=__doc__)
     options.train.distillation.require_teacher()
     # Ray warns of the processes that a trial has beside its workers; none of them computes.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started on node")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", MANY_WORKERS)
     from jobs.tuning.driver import sweep  # Ray takes seconds to import: after the options are known to be good.
 
     console = Console()

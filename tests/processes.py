@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 PATIENCE_SECONDS = 300
@@ -81,6 +82,11 @@ def assert_all_end(pids: Iterable[int]) -> None:
 
 def listening_ports(pids: Iterable[int]) -> set[int]:
     """TCP ports that the processes `pids` listen on, on any interface."""
+    return {port for _, port in listening_addresses(pids)}
+
+
+def listening_addresses(pids: Iterable[int]) -> set[tuple[IPv4Address | IPv6Address, int]]:
+    """Addresses and TCP ports that the processes `pids` listen on."""
     sockets = set()
     for pid in pids:
         try:
@@ -88,7 +94,15 @@ def listening_ports(pids: Iterable[int]) -> set[int]:
         except OSError:
             continue
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
-    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+    found = [row[1].split(":") for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+    return {(_address(address), int(port, 16)) for address, port in found}
+
+
+def _address(hexadecimal: str) -> IPv4Address | IPv6Address:
+    """An address as /proc/net writes it: 32-bit words, each of which begins with its last byte."""
+    words = bytes.fromhex(hexadecimal)
+    address = ip_address(b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4)))
+    return (address.version == 6 and address.ipv4_mapped) or address
 
 
 def address_on_the_network() -> str | None:

@@ -1,4 +1,4 @@
-"""Actors that stop without dying, or hang in a batch, are noticed and killed, so that Ray starts them again."""
+"""Notice actors that stop without dying or hang in a batch, and kill them, so that Ray starts them again."""
 
 import logging
 import os
@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import ray
-from ray._private import state
 from ray.actor import ActorHandle
+
+from cluster.ray_internals import runs_in
 
 
 def _interval(seconds: float) -> float:
@@ -18,17 +18,18 @@ def _interval(seconds: float) -> float:
 
 
 class Pulse:
-    """Tells a `PulseMonitor` that this actor lives, from a thread, unless a batch has taken `seconds` already."""
+    """Reports to a `PulseMonitor`, from a thread, that this actor lives: no longer once a batch has taken `seconds`."""
 
     def __init__(self, monitor: ActorHandle, seconds: float) -> None:
         self._monitor, self._seconds = monitor, seconds
         self._batch_began: float | None = None
-        self._actor = ray.get_runtime_context().current_actor
+        here = ray.get_runtime_context()
+        self._me = here.get_actor_id(), here.current_actor, os.getpid()
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """What is done inside must not take too long."""
+        """The block is a batch. While it takes longer than `seconds`, nothing is reported."""
         self._batch_began = time.monotonic()
         try:
             yield
@@ -39,21 +40,22 @@ class Pulse:
         while True:
             began = self._batch_began
             if began is None or time.monotonic() - began < self._seconds:
-                self._monitor.hear.remote(self._actor, os.getpid())
+                self._monitor.hear.remote(*self._me)
             time.sleep(_interval(self._seconds))
 
 
 @ray.remote(num_cpus=0)
 class PulseMonitor:
-    """Kills the actors of which it has heard once, and then not for `seconds`."""
+    """Kills an actor that has reported before, and then not for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._heard: dict[Any, tuple[float, ActorHandle, int]] = {}
+        self._heard: dict[str, tuple[float, ActorHandle, int]] = {}
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
-    def hear(self, actor: ActorHandle, pid: int) -> None:
-        self._heard[actor._actor_id] = time.monotonic(), actor, pid
+    def hear(self, actor_id: str, actor: ActorHandle, pid: int) -> None:
+        """The actor lives, in the process `pid`."""
+        self._heard[actor_id] = time.monotonic(), actor, pid
 
     def _watch(self) -> None:
         while True:
@@ -62,11 +64,9 @@ class PulseMonitor:
                 if time.monotonic() - heard < self._seconds:
                     continue
                 try:
-                    # One that has died meanwhile is being started again, which takes a while.
-                    now = state.actors(actor_id.hex())
-                    if now.get("State") == "ALIVE" and now.get("Pid") == pid:
+                    if runs_in(actor_id, pid):  # Else it has died, and Ray is starting it again.
                         ray.kill(actor, no_restart=False)
-                except Exception:  # Whatever it was, nobody else watches: it is tried again at the next look.
+                except Exception:  # Nobody else watches: whatever it was, the next look tries again.
                     logging.getLogger(__name__).exception("cannot end an actor that is stuck")
                 else:
                     self._heard.pop(actor_id, None)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, Worker
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.connect import capacity, room_for, wait_for_room, worker_resources
+from cluster.ray_internals import allow_actor_options
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from jobs.evaluation.batching import default_batch
@@ -115,8 +115,7 @@ def score(
     RuntimeError when a shard is missing at the end.
     """
     _quiet()
-    # Ray will drop these two options, and has no others yet for how often an actor may restart.
-    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+    allow_actor_options()
     missing = {shard.index: shard for shard in shards}
     while missing:
         before = len(missing)

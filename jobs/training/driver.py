@@ -6,11 +6,11 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, wait_for_room, worker_resources
+from cluster.ray_internals import WORKER_HEALTH_VARIABLE, data_parallel_trainer
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.splits import share, split
@@ -154,9 +154,9 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
 
 def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
     # A worker alone that is stopped cannot tell; Ray's controller is then the one to notice.
-    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(task.stall_timeout)
+    os.environ[WORKER_HEALTH_VARIABLE] = str(task.stall_timeout)
     least, most = workers
-    trainer = DataParallelTrainer(
+    trainer = data_parallel_trainer()(
         train_loop_per_worker,
         backend_config=CollectivesConfig(),
         train_loop_config={"task": task},

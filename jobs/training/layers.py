@@ -1,4 +1,4 @@
-"""Keras's batch norm and dropout as they are trained here: the same function, by other operations of TensorFlow."""
+"""Keras's batch norm and dropout for training: the same functions, by faster or portable operations of TensorFlow."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import keras
 import tensorflow as tf
 
 _LANES = 16
-"""On processors oneDNN takes more than ten times as long where the channels are no multiple of this."""
+"""On processors oneDNN takes over ten times as long where the number of channels is not a multiple of this."""
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch norm as TensorFlow's fused operation (oneDNN's on processors, cuDNN's on GPUs).
 
-    It differs from Keras's own by rounding alone: under a 16-bit policy the
-    activations stay in 16 bits, while statistics are float32 as there.
+    Results differ from Keras's own by rounding alone. Under a 16-bit policy activations stay in 16 bits, and
+    statistics are float32 as in Keras.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> Any:
@@ -23,7 +23,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         if not (training and self.trainable):
             return self._fused(inputs, *moving)[0]
         outputs, mean, variance = self._fused(inputs)
-        # The operation gives the sample's unbiased variance; Keras's moving variance is of the biased one.
+        # The operation returns the unbiased variance; Keras's moving variance averages the biased one.
         values = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
         variance *= (values - 1) / values
         for variable, new in zip(moving, (mean, variance), strict=True):
@@ -31,14 +31,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _fused(self, inputs: tf.Tensor, *statistics: keras.Variable) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Outputs, mean and variance; by the moving mean and variance where they are given, else by the batch's."""
+        """Outputs, mean and variance. It normalises by the mean and variance in `statistics`, else by the batch's."""
         channels = inputs.shape[-1]
         lacking = 0 if _on_gpu() else -channels % _LANES
-        padded = [
-            tf.pad(v, [[0, lacking]]) for v in (self.gamma.value, self.beta.value, *(v.value for v in statistics))
-        ]
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            tf.pad(inputs, [[0, 0]] * 3 + [[0, lacking]]), *padded, epsilon=self.epsilon, is_training=not statistics
+        gamma, beta, *given = (tf.pad(v.value, [[0, lacking]]) for v in (self.gamma, self.beta, *statistics))
+        none = tf.zeros(0)
+        given_mean, given_variance = given or (none, none)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=tf.pad(inputs, [[0, 0]] * 3 + [[0, lacking]]),
+            scale=gamma,
+            offset=beta,
+            mean=given_mean,
+            variance=given_variance,
+            epsilon=self.epsilon,
+            is_training=not statistics,
         )
         # Not outputs[..., :channels], whose gradient takes a fifth of a training step.
         return tf.slice(outputs, [0] * 4, [-1, -1, -1, channels]), mean[:channels], variance[:channels]
@@ -47,7 +53,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class PortableDropout(keras.layers.Dropout):
     """Keras's dropout with the same mask on every device, compiled or not.
 
-    TensorFlow's own draws floats, which XLA makes of the same random bits in another way.
+    TensorFlow's own draws floats, which XLA derives from the same random bits in a different way.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> Any:
@@ -62,7 +68,7 @@ class PortableDropout(keras.layers.Dropout):
 
 
 def for_training(model: keras.Model) -> keras.Model:
-    """A copy of `model`, weights included, that computes the same with the layers of this module where it can."""
+    """A copy of `model`, weights included, that uses the layers of this module where it can."""
     copy = keras.models.clone_model(model, clone_function=_clone)
     copy.set_weights(model.get_weights())
     return copy
@@ -70,7 +76,7 @@ def for_training(model: keras.Model) -> keras.Model:
 
 def _clone(layer: keras.layers.Layer) -> keras.layers.Layer:
     kind = layer.__class__
-    # The fused operation is over the last axis, with weights, and of one machine's batch alone.
+    # The fused operation normalises over the last axis, scales and shifts, and sees one machine's batch alone.
     if kind is keras.layers.BatchNormalization and layer.axis in (-1, 3) and layer.scale and layer.center:
         kind = kind if layer.renorm or layer.synchronized else FusedBatchNormalization
     if kind is keras.layers.Dropout:

@@ -10,7 +10,6 @@ from fer_data.batches import ordered_batches
 from fer_data.dataset import PreparedDataset
 from fer_data.splits import Split
 from fer_models.calibration import apply_temperature, fit_temperature, tempered
-from fer_models.factory import weights_of
 from fer_models.metrics import summarise
 from jobs.training.collectives import Collectives
 from jobs.training.feed import device
@@ -27,7 +26,7 @@ class ServingModel:
         self, model: keras.Model, dataset: PreparedDataset, validation: Split, collectives: Collectives
     ) -> None:
         self.model = model
-        self._weights = weights_of(model)
+        self._weights = model.weights
         self._dataset, self._validation, self._collectives = dataset, validation, collectives
         self._batch = _BATCH[device()[:3]]
         self._remembered: list[tuple[np.ndarray, np.ndarray]] | None = None
@@ -38,7 +37,7 @@ class ServingModel:
         )
 
     def take(self, weights: list[keras.Variable]) -> None:
-        """Serve with `weights` from now on, in the order of `weights_of`."""
+        """Serve with `weights` from now on, in the order of `model.weights`."""
         for own, other in zip(self._weights, weights, strict=True):
             own.assign(other.value)
 

@@ -5,7 +5,6 @@ import hashlib
 import keras
 import numpy as np
 
-from fer_models.factory import weights_of
 from jobs.training.collectives import Collectives
 
 
@@ -15,7 +14,7 @@ class TrainingState:
     def __init__(self, model: keras.Model, optimizer: keras.Optimizer, *, ema: bool) -> None:
         optimizer.build(model.trainable_variables)
         self.model, self.optimizer = model, optimizer
-        self.weights = weights_of(model)
+        self.weights = model.weights
         self.averaged = [keras.Variable(v, trainable=False, name="ema") for v in self.weights] if ema else []
         kept = {id(v) for v in self.weights}
         self._seed_states = [v for v in model.variables if id(v) not in kept]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import optuna
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from cluster.ray_internals import population_based_training
 from jobs.training.config import TrainConfig
 from jobs.tuning.options import SchedulerConfig
 from jobs.tuning.spaces import Parameters, Range, Space, defaults, suggest
@@ -106,7 +107,9 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
         return FIFOScheduler()
     if config.scheduler == "pbt":
         ranges = mutable(space, base)
-        return _NamedPopulation(
+        return population_based_training(
+            # A trial that takes over another's values keeps its own name.
+            lambda point, trial: point | {TRIAL_KEY: trial.config[TRIAL_KEY]},
             time_attr="epoch",
             metric=metric,
             mode=mode,
@@ -182,14 +185,6 @@ class _Halving(ASHAScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
         decision = super().on_trial_result(tune_controller, trial, result)
         return TrialScheduler.CONTINUE if trial.config[TRIAL_KEY] == FIRST_TRIAL else decision
-
-
-class _NamedPopulation(PopulationBasedTraining):
-    """Population-based training in which a trial that takes over another's values keeps its own name."""
-
-    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict, dict]:
-        point, operations = super()._get_new_config(trial, trial_to_clone)
-        return point | {TRIAL_KEY: trial.config[TRIAL_KEY]}, operations
 
 
 class _Clip:

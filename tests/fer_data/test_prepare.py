@@ -1,4 +1,4 @@
-"""Preparing: the same bytes from any place and any number of workers, cached by content, whole or not at all."""
+"""Preparing: the same bytes from any place, cached by content, whole or not at all."""
 
 from pathlib import Path
 
@@ -140,41 +140,3 @@ def test_faces_of_other_sizes_and_class_names_prepare_with_resize(tmp_path):
     with pytest.raises(UserError, match="is 144x96, not 48x48"):
         prepare(raw, str(tmp_path / "out"))
     assert prepare(raw, str(tmp_path / "out"), resize=True).manifest.counts["training"]["happy"] == 3
-
-
-# ---- Ray
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize(("form", "workers"), [("raw", 2), ("raw.zip", 1), ("raw.csv", 2)])
-def test_workers_on_a_ray_cluster_give_the_same_bytes(form, workers, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_data.class_folders.CHUNK_IMAGES", 20)
-    monkeypatch.setattr("fer_data.csv_rows.BLOCK_BYTES", 100_000)
-    raw = write(tmp_path / form, {"raw": tree(150), "raw.zip": zipped(tree(150)), "raw.csv": csv(150)}[form])
-    here = prepare(raw, str(tmp_path / "here"))
-    there = prepare(raw, str(tmp_path / "there"), workers=workers)
-    assert files(there.uri) == files(here.uri)
-
-
-@pytest.mark.cluster
-def test_a_mistake_found_by_a_worker_is_told_like_any_other(cluster, tmp_path):
-    raw = write(tmp_path / "raw.csv", "\n".join([HEADER, csv_row(), csv_row(usage="x")]).encode())
-    with pytest.raises(UserError, match=r"row 2: Usage is 'x'") as error:
-        prepare(raw, str(tmp_path / "out"), workers=1)
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.cluster
-def test_more_workers_than_the_cluster_has_are_refused(cluster, tmp_path):
-    with pytest.raises(UserError, match="--workers 64: the Ray cluster has 2 CPUs"):
-        prepare(write(tmp_path / "raw.csv", csv()), str(tmp_path / "out"), workers=64)

@@ -1,24 +1,87 @@
-"""When an actor that scores tells that it lives."""
+"""An actor that scores reports that it lives; one that falls silent is killed and started again."""
 
+import os
 import time
-from types import SimpleNamespace
+from collections.abc import Iterator
 
+import pytest
 import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
 
-from jobs.evaluation.pulse import Pulse
+from cluster.connect import start_local
+from jobs.evaluation.pulse import Pulse, PulseMonitor
+
+pytestmark = pytest.mark.cluster
+PATIENCE_SECONDS = 60
 
 
-def test_a_batch_that_takes_too_long_silences_the_actor_until_it_is_done(monkeypatch):
-    heard: list[float] = []
-    monitor = SimpleNamespace(hear=SimpleNamespace(remote=lambda actor, pid: heard.append(time.monotonic())))
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(current_actor="me"))
-    pulse = Pulse(monitor, 0.2)
-    with pulse.batch():
-        time.sleep(1)
-        silence = time.monotonic() - heard[-1]
-    told = len(heard)
-    deadline = time.monotonic() + 60
-    while len(heard) == told and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert silence > 0.3
-    assert len(heard) > told
+@pytest.fixture(scope="module", autouse=True)
+def one_machine() -> Iterator[None]:
+    ray.shutdown()
+    start_local(num_cpus=2)
+    yield
+    ray.shutdown()
+
+
+@ray.remote(num_cpus=0)
+class Listener:
+    """Notes when it hears, in seconds of the clock that all processes of this machine share."""
+
+    def __init__(self) -> None:
+        self._heard: list[float] = []
+
+    def hear(self, *_: object) -> None:
+        self._heard.append(time.monotonic())
+
+    def heard(self) -> list[float]:
+        return self._heard
+
+
+@ray.remote(num_cpus=0, max_restarts=1)
+class Worker:
+    def __init__(self, monitor: ActorHandle, seconds: float) -> None:
+        self._pulse = Pulse(monitor, seconds)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def work(self, seconds: float) -> tuple[float, float]:
+        """When a batch of so many seconds began, and when it ended."""
+        with self._pulse.batch():
+            began = time.monotonic()
+            time.sleep(seconds)
+            return began, time.monotonic()
+
+
+def test_a_batch_that_takes_too_long_silences_the_actor_until_it_is_done():
+    listener = Listener.remote()
+    worker = Worker.remote(listener, 0.2)
+    began, ended = ray.get(worker.work.remote(2), timeout=PATIENCE_SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while max(heard := ray.get(listener.heard.remote())) < ended:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert min(heard) < began + 1  # What was sent in time may arrive late.
+    assert not [moment for moment in heard if began + 1 < moment < ended]
+
+
+def test_an_actor_that_hangs_in_a_batch_is_killed_and_started_again():
+    monitor = PulseMonitor.remote(2.0)
+    worker = Worker.remote(monitor, 2.0)
+    before = ray.get(worker.pid.remote(), timeout=PATIENCE_SECONDS)
+    with pytest.raises(RayActorError):
+        ray.get(worker.work.remote(10 * PATIENCE_SECONDS), timeout=PATIENCE_SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (after := pid_of(worker)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert after != before
+
+
+def pid_of(worker: ActorHandle) -> int | None:
+    """The process id; None while the actor is being started again."""
+    try:
+        return ray.get(worker.pid.remote(), timeout=PATIENCE_SECONDS)
+    except RayActorError:
+        return None
