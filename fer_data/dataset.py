@@ -21,7 +21,7 @@ from pyarrow import fs
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, ROW_GROUP_ROWS, Manifest, Part, RowGroup
 from fer_data.rows import SCHEMA
-from fer_data.storage import absolute, join, one_line, redacted, reported, resolve
+from fer_data.storage import absolute, join, one_line, read_file, redacted, reported, resolve
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def open_dataset(uri: str) -> PreparedDataset:
             files = {info.base_name: info for info in filesystem.get_file_info(fs.FileSelector(path))}
     if MANIFEST not in files:
         raise UserError(f"{redacted(uri)} is not a prepared data set (it has no {MANIFEST}): run jobs/prepare_data.py")
-    with reported(uri), filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
-        text = stream.read()
+    text = read_file(join(uri, MANIFEST))
     try:
         manifest = Manifest.from_json(text.decode())
     except (ValueError, KeyError, TypeError, AttributeError) as error:

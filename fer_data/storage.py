@@ -19,7 +19,7 @@ from pyarrow import ArrowException, fs
 from fer_data.errors import StorageError, UserError
 
 UNFINISHED = ".writing-"
-"""How the names of files and folders begin that are still being written."""
+"""The prefix of files and folders that are still being written."""
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -30,12 +30,15 @@ def is_remote(uri: str) -> bool:
 
 
 def absolute(uri: str | os.PathLike[str]) -> str:
-    """`uri` in a form that means the same in every process: local paths become absolute."""
+    """`uri` in a form that means the same in every process: local paths become absolute.
+
+    Raises UserError for an empty path and for one that contains a zero byte.
+    """
     text = os.fspath(uri)
     if not text.strip():
         raise UserError("the path is empty: give a folder, a file, or an s3:// or gs:// URI")
     if "\0" in text:
-        raise UserError(f"{text!r} holds a zero byte: no path may")
+        raise UserError(f"{text!r} contains a zero byte: no path may")
     if is_remote(text):
         scheme, _, path = text.partition("://")
         return f"{scheme}://{path.rstrip('/')}"
@@ -79,16 +82,19 @@ def join(uri: str, *names: str) -> str:
     return "/".join([uri.rstrip("/"), *names])
 
 
-def read_file(uri: str) -> bytes:
-    """A whole file. Raises UserError where there is none, or storage refuses."""
+def read_file(uri: str, limit: int | None = None) -> bytes:
+    """A whole file. Raises UserError where there is none, storage refuses, or it has more than `limit` bytes."""
     with reported(uri):
         filesystem, path = resolve(uri)
         with filesystem.open_input_stream(path) as stream:
-            return stream.read()
+            content = stream.read(None if limit is None else limit + 1)
+    if limit is not None and len(content) > limit:
+        raise UserError(f"{redacted(uri)} has more than {limit:,} bytes: too large a file of its kind")
+    return content
 
 
 def write_file(uri: str, content: bytes) -> None:
-    """Write a whole file: whoever looks finds the old one or the new. Raises UserError where storage refuses."""
+    """Write a whole file: readers see the old one or the new. Raises UserError where storage refuses."""
     with reported(uri, "write"):
         filesystem, path = resolve(uri)
         if is_remote(uri):  # An object appears when its stream is closed.
@@ -113,7 +119,7 @@ def exists(uri: str) -> bool:
 
 
 def is_vacant(uri: str) -> bool:
-    """Whether nothing is at `uri`, or a folder in which nothing was ever finished: its writer died at the first file.
+    """Whether there is nothing at `uri`, or only a folder of unfinished files, whose writer has died.
 
     Raises UserError where storage refuses.
     """
@@ -126,7 +132,7 @@ def is_vacant(uri: str) -> bool:
 
 
 def delete_folder(uri: str) -> None:
-    """Remove the folder at `uri` with all that it holds, if there is one. Raises UserError where storage refuses."""
+    """Remove the folder at `uri` and its content, if there is one. Raises UserError where storage refuses."""
     if exists(uri):
         with reported(uri, "remove"):
             filesystem, path = resolve(uri)
@@ -171,8 +177,8 @@ def _s3(environment: tuple[tuple[str, str], ...]) -> fs.FileSystem:
         options |= {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
     if region or endpoint:
         options["region"] = region or "us-east-1"
-    # The SDK's own patience is minutes; a wrong endpoint should be reported while someone is watching. A server that
-    # has taken a request and is silent for a while may be left to it.
+    # The SDK's own timeouts are minutes; a wrong endpoint should be reported while someone is watching. A server that
+    # has accepted a request may take longer to answer.
     retry = fs.AwsStandardS3RetryStrategy(max_attempts=4)
     return fs.S3FileSystem(connect_timeout=10, request_timeout=60, retry_strategy=retry, **options)
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from fer_data.errors import UserError
-from fer_data.storage import one_line, redacted
+from fer_data.storage import one_line, read_file, redacted
 from fer_models.checkpoint import load_model
-from fer_models.foreign_files import HDF5_MAGIC, is_folder, read_bounded
-from fer_models.hdf5 import read_layer_weights
+from fer_models.foreign_files import HDF5_MAGIC, is_folder
+from fer_models.hdf5 import MAX_BYTES, read_layer_weights
 from fer_models.resnet50 import BACKBONE_STAGES, preprocessing_of, stages
 
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -69,7 +69,7 @@ def fetch_imagenet() -> str:
 
 
 def _from_file(uri: str) -> dict[str, list[_Weight]]:
-    content = read_bounded(uri)
+    content = read_file(uri, MAX_BYTES)
     if not content.startswith(HDF5_MAGIC):
         raise UserError(f"{redacted(uri)} is no HDF5 file: base weights are an .h5 file or a checkpoint folder")
     layers = read_layer_weights(content, redacted(uri))

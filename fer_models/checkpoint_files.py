@@ -18,7 +18,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import UNFINISHED, is_remote, join, redacted, reported, resolve
+from fer_data.storage import UNFINISHED, is_remote, join, read_file, redacted, reported, resolve
 from fer_models.card import Card
 
 MODEL_FILE = "model.keras"
@@ -56,7 +56,7 @@ def add_files(uri: str, files: dict[str, bytes], card: Card) -> Card:
 
 def read_card(uri: str) -> Card:
     """The card of the checkpoint at `uri`. Raises UserError when there is none."""
-    return Card.from_json(_read(uri, CARD_FILE), redacted(join(uri, CARD_FILE)))
+    return Card.from_json(read_file(join(uri, CARD_FILE)), redacted(join(uri, CARD_FILE)))
 
 
 def verify(uri: str) -> Card:
@@ -71,7 +71,7 @@ def read_verified(uri: str, card: Card, name: str) -> bytes:
     """The content of the checkpoint's file `name`. Raises UserError when it is not what `card` says."""
     if name not in card.sha256 or Path(name).name != name:
         raise UserError(f"{redacted(uri)}: its card lists no {name}: not a complete checkpoint")
-    content = _read(uri, name)
+    content = read_file(join(uri, name))
     if _sha256(content) != card.sha256[name]:
         where = redacted(join(uri, name))
         raise UserError(f"{where} does not match its card: it is damaged or was changed; copy it again")
@@ -93,14 +93,6 @@ def _publish_local(target: Path, content: dict[str, bytes]) -> None:
             temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _read(uri: str, name: str) -> bytes:
-    where = join(uri, name)
-    with reported(where):
-        filesystem, path = resolve(where)
-        with filesystem.open_input_stream(path) as stream:
-            return stream.read()
 
 
 def _sha256(content: bytes) -> str:

@@ -29,6 +29,7 @@ from fer_models.card import Card
 from fer_models.checkpoint import load_model
 from fer_models.checkpoint_files import add_files
 from fer_models.litert import FLOAT32_FILE, INT8_FILE, LiteRTModel, with_classes
+from fer_models.onnx_model import OnnxModel
 
 FORMATS = {"litert": FLOAT32_FILE, "litert_int8": INT8_FILE, "onnx": "model.onnx"}
 PROOF_FACES = 512
@@ -65,7 +66,7 @@ def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
         predict: Predict
         if name == "onnx":
             files[file] = to_onnx(model, card.classes)
-            predict = onnx_predict(files[file])
+            predict = OnnxModel(files[file], where)
         else:
             calibration = spread(dataset, training, CALIBRATION_FACES) if name == "litert_int8" else None
             files[file] = with_classes(to_litert(model, calibration), card.classes)
@@ -95,16 +96,6 @@ def to_onnx(model: keras.Model, classes: Sequence[str]) -> bytes:
     described = onnx.load_from_string(_exported(model, "a.onnx", "onnx"))
     onnx.helper.set_model_props(described, {"classes": ",".join(classes)})
     return described.SerializeToString(deterministic=True)
-
-
-def onnx_predict(content: bytes, threads: int = 1) -> Predict:
-    """The ONNX model as a function from pixels to probabilities."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(None, {session.get_inputs()[0].name: pixels})[0]
 
 
 def spread(dataset: PreparedDataset, rows: Split, count: int) -> np.ndarray:

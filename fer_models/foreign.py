@@ -13,7 +13,7 @@ import numpy as np
 
 from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, permutation_from
 from fer_data.errors import UserError
-from fer_data.storage import one_line, redacted
+from fer_data.storage import one_line, read_file, redacted
 from fer_models.card import Card
 from fer_models.checkpoint import load_model
 from fer_models.foreign_config import rebuild
@@ -23,9 +23,9 @@ from fer_models.foreign_files import (
     is_folder,
     parse_archive,
     parse_whole_model,
-    read_bounded,
 )
 from fer_models.foreign_weights import assign_archive_weights, assign_whole_model_weights
+from fer_models.hdf5 import MAX_BYTES
 
 ClassOrder = Literal["folder", "csv"]
 ORDERS: dict[str, Sequence[str]] = {"folder": FOLDER_ORDER, "csv": CLASSES}
@@ -76,7 +76,7 @@ def read_foreign(uri: str) -> keras.Model:
 
     Raises UserError as `load_any` does.
     """
-    where, content = redacted(uri), read_bounded(uri)
+    where, content = redacted(uri), read_file(uri, MAX_BYTES)
     if content.startswith(ZIP_MAGIC):
         archive = parse_archive(content, where)
         model = rebuild(archive.config, where)

@@ -1,4 +1,4 @@
-"""Files from strangers: read whole, of bounded size, never unpacked to disk."""
+"""Model files from strangers, parsed in memory: of bounded size, never unpacked to disk."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from zipfile import BadZipFile, LargeZipFile, ZipFile
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import one_line, printable, redacted, reported, resolve
+from fer_data.storage import one_line, printable, reported, resolve
 from fer_models.hdf5 import MAX_BYTES, read_text_attribute
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -16,35 +16,24 @@ ZIP_MAGIC = b"PK"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 _LIMITS = {CONFIG_FILE: 16 << 20, WEIGHTS_FILE: MAX_BYTES, "metadata.json": 1 << 20}
-"""The parts of a `.keras` archive of ordinary layers, and the bytes that each may have."""
+"""The parts of a `.keras` archive of ordinary layers, and the most bytes of each."""
 
 
 class ModelFile(NamedTuple):
-    """A model's configuration, as its JSON says it, and the content of the HDF5 file with its weights."""
+    """A model's configuration, parsed from JSON, and the content of the HDF5 file with its weights."""
 
     config: Any
     weights: bytes
 
 
 def is_folder(uri: str) -> bool:
-    """Whether there is a folder at `uri`, not a file. Raises UserError when there is nothing."""
+    """Whether `uri` is a folder and not a file. Raises UserError when there is neither."""
     with reported(uri):
         filesystem, path = resolve(uri)
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.NotFound:
             raise FileNotFoundError(uri)
         return info.type == fs.FileType.Directory
-
-
-def read_bounded(uri: str, limit: int = MAX_BYTES) -> bytes:
-    """The content of the file at `uri`. Raises UserError for one of more than `limit` bytes."""
-    with reported(uri):
-        filesystem, path = resolve(uri)
-        with filesystem.open_input_stream(path) as stream:
-            content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise UserError(f"{redacted(uri)}: more than {limit / 1e9:.1f} GB: no model for this package")
-    return content
 
 
 def parse_archive(content: bytes, where: str) -> ModelFile:

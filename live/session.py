@@ -11,6 +11,7 @@ from types import FrameType
 import cv2
 import numpy as np
 
+from fer_models.quiet_stderr import without_lines
 from live.classifier import STILL_LONG_SIDE, ExpressionClassifier
 from live.detection import create_detector
 from live.latency import Latencies, timed
@@ -20,7 +21,6 @@ from live.overlay import LEGEND, draw, notice
 from live.pipeline import Analysis, Pipeline
 from live.recording import Recording
 from live.sources import Frame, open_source
-from live.terminal import without_notes
 from live.web import WebView
 from live.window import Window
 
@@ -51,7 +51,7 @@ class _Session:
         self._window = Window() if options.window and options.web is None else None
         if self._window:
             stack.callback(self._window.close)
-        with without_notes():
+        with without_lines("INFO: "):  # LiteRT 2 announces its delegate so, and has no switch for it.
             classifier = ExpressionClassifier(options.checkpoint, precision=options.precision, threads=options.threads)
         self._source = open_source(options.source, warn)
         stack.callback(self._source.close)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_data.errors import UserError
-from fer_data.storage import absolute, join, one_line, redacted, reported, resolve
+from fer_data.storage import absolute, join, one_line, read_file, redacted, reported, resolve
 from jobs.evaluation.schemas import LEADERBOARD, METRICS
 from jobs.evaluation.terminal import hundred, number
 from jobs.evaluation.workspace import RUN_FILE
@@ -86,9 +86,8 @@ def _is_report(uri: str) -> bool:
 
 def _rows(report: str) -> list[Row]:
     try:
+        run = json.loads(read_file(join(report, RUN_FILE)))
         filesystem, path = resolve(report)
-        with filesystem.open_input_stream(f"{path}/{RUN_FILE}") as stream:
-            run = json.loads(stream.read())
         metrics = pq.read_table(f"{path}/metrics.parquet", filesystem=filesystem)
         if missing := set(METRICS.names) - set(metrics.column_names):
             raise ValueError(f"metrics.parquet has no column {sorted(missing)[0]}")

@@ -11,9 +11,11 @@ import numpy as np
 
 from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, permutation_from
 from fer_data.errors import UserError
-from fer_data.storage import one_line, redacted, reported, resolve
+from fer_data.storage import one_line, read_file, redacted
+from fer_models import onnx_model
 from fer_models.litert import LiteRTModel
 from jobs.evaluation.contenders import KERAS_KINDS, Contender
+from jobs.tensorflow_environment import set_up_tensorflow
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 [n, 48, 48, 1] to float32 [n, 7] probabilities. Raises MemoryError where so many images do not fit."""
@@ -21,10 +23,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded model: `predict`, how many parameters it has (None when the file does not say), warnings, and whether
-
-    it computes on a GPU.
-    """
+    """A loaded model: its function, its number of parameters (None when unknown), warnings, and where it computes."""
 
     predict: Predict
     parameters: int | None = None
@@ -46,19 +45,12 @@ class Arithmetic:
 
 
 def can_use_gpu(contender: Contender) -> bool:
-    """Whether its runtime could compute on a GPU: LiteRT cannot, and ONNX Runtime where it is built for CUDA."""
-    if contender.kind != "onnx":
-        return contender.kind in KERAS_KINDS
-    try:
-        import onnxruntime
-    except ImportError:
-        return False
-    return _CUDA in onnxruntime.get_available_providers()
+    """Whether its runtime can compute on a GPU: LiteRT never can, ONNX Runtime where it was built for CUDA."""
+    return onnx_model.can_use_gpu() if contender.kind == "onnx" else contender.kind in KERAS_KINDS
 
 
-_CUDA = "CUDAExecutionProvider"
 _ROUNDED = 0.03
-"""How far from 1 seven probabilities may sum: those of 8-bit files are multiples of 1/256."""
+"""How far the sum of seven probabilities may be from 1: those of 8-bit files are multiples of 1/256."""
 
 
 def load_network(contender: Contender, arithmetic: Arithmetic) -> Network:
@@ -84,9 +76,11 @@ def load_network(contender: Contender, arithmetic: Arithmetic) -> Network:
 
 
 def _keras(uri: str, arithmetic: Arithmetic) -> Network:
+    # On GPUs a report must not differ from one that processors made.
+    exact = arithmetic.gpu and arithmetic.precision == "float32"
+    set_up_tensorflow(threads=arithmetic.threads, operations=1, tf32=not exact)
     import tensorflow as tf
 
-    _configure(tf, arithmetic)
     from fer_models.factory import set_precision
     from fer_models.foreign import load_any
 
@@ -111,62 +105,14 @@ def _keras(uri: str, arithmetic: Arithmetic) -> Network:
     return Network(predict, model.count_params(), list(notes), arithmetic.gpu)
 
 
-def _configure(tf: Any, arithmetic: Arithmetic) -> None:
-    if arithmetic.gpu and arithmetic.precision == "float32":
-        # Else GPUs multiply with 10 of its 23 bits, and a report differs from one that processors made.
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(arithmetic.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        pass  # An earlier model has started TensorFlow in this process, with the same settings.
-
-
 def _litert(uri: str, arithmetic: Arithmetic) -> Network:
-    model = LiteRTModel(_read(uri), redacted(uri), arithmetic.threads)
+    model = LiteRTModel(read_file(uri), redacted(uri), arithmetic.threads)
     return Network(_in_our_order(model, model.classes, arithmetic))
 
 
 def _onnx(uri: str, arithmetic: Arithmetic) -> Network:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(f"{redacted(uri)} needs ONNX Runtime: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = arithmetic.threads
-    options.log_severity_level = 3
-    wanted = [_CUDA] if arithmetic.gpu and _CUDA in onnxruntime.get_available_providers() else []
-    providers = [*wanted, "CPUExecutionProvider"]
-    try:
-        session = onnxruntime.InferenceSession(_read(uri), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's exceptions share no base class.
-        raise UserError(f"{redacted(uri)} is not an ONNX model: {one_line(error, 160)}") from error
-    on_gpu = _CUDA in session.get_providers()
-    if wanted and not on_gpu:
-        raise UserError(
-            f"{redacted(uri)}: ONNX Runtime finds no GPU: install its CUDA libraries "
-            "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or compute on processors: --device cpu"
-        )
-    taken = session.get_inputs()
-    if len(taken) != 1 or list(taken[0].shape[1:]) != [48, 48, 1]:
-        raise UserError(f"{redacted(uri)} takes input of shape {taken[0].shape[1:]}, not [48, 48, 1]")
-    named = session.get_modelmeta().custom_metadata_map.get("classes")
-    classes = named.split(",") if named else None
-
-    def predict(pixels: np.ndarray) -> np.ndarray:
-        try:
-            return session.run(None, {taken[0].name: pixels})[0].astype(np.float32)
-        except Exception as error:
-            if "Failed to allocate memory" in str(error):
-                raise MemoryError(one_line(error, 160)) from error
-            raise
-
-    try:
-        return Network(_in_our_order(predict, classes, arithmetic), on_gpu=on_gpu)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{redacted(uri)} does not name the seven classes: {one_line(error)}") from None
+    model = onnx_model.OnnxModel(read_file(uri), redacted(uri), arithmetic.threads, gpu=arithmetic.gpu)
+    return Network(_in_our_order(model, model.classes, arithmetic), on_gpu=model.on_gpu)
 
 
 def _in_our_order(predict: Predict, classes: Sequence[str] | None, arithmetic: Arithmetic) -> Predict:
@@ -175,10 +121,3 @@ def _in_our_order(predict: Predict, classes: Sequence[str] | None, arithmetic: A
         classes = FOLDER_ORDER if arithmetic.classes == "folder" else CLASSES
     ours = permutation_from(classes)
     return lambda pixels: predict(pixels)[:, ours]
-
-
-def _read(uri: str) -> bytes:
-    with reported(uri):
-        filesystem, path = resolve(uri)
-        with filesystem.open_input_stream(path) as stream:
-            return stream.read()

@@ -15,6 +15,7 @@ from fer_data.errors import UserError
 from fer_models.card import Card
 from fer_models.factory import multiply_adds
 from jobs.gpus import missing_gpu
+from jobs.tensorflow_environment import set_up_tensorflow
 from jobs.training import schedule
 from jobs.training.collectives import Collectives
 from jobs.training.compilation import explained
@@ -46,7 +47,7 @@ def run_worker(task: Task) -> None:
     if mistake is None and (missing := missing_gpu()):
         mistake = UserError(missing)
         ray.get(task.progress.fail.remote(mistake))
-    _configure_tensorflow(task)
+    set_up_tensorflow(threads=task.threads, operations=2, deterministic=task.deterministic)
     collectives = Collectives(context.get_world_rank(), context.get_world_size())
     if mistake is None:
         try:
@@ -272,12 +273,3 @@ class _Worker:
 
     def _say(self, message: str) -> None:
         self.task.progress.say.remote(message)
-
-
-def _configure_tensorflow(task: Task) -> None:
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.threading.set_intra_op_parallelism_threads(task.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(2)
-    if task.deterministic:
-        tf.config.experimental.enable_op_determinism()

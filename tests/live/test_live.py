@@ -22,7 +22,6 @@ from live.images import face_crops
 from live.options import LiveOptions
 from live.recording import Recording
 from live.session import run
-from live.terminal import without_notes
 from tests.conftest import REPOSITORY
 from tests.live.scenes import photograph, walk, write_video
 
@@ -142,13 +141,6 @@ def test_a_second_ctrl_c_does_not_break_the_closing_of_the_video(video, tmp_path
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == FRAMES
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_of_what_libraries_say_while_the_model_is_loaded_only_notes_are_left_out(capfd):
-    with without_notes():
-        os.write(2, b"INFO: created\nERROR: not created\n")
-    os.write(2, b"INFO: later\n")
-    assert capfd.readouterr().err == "ERROR: not created\nINFO: later\n"
 
 
 def test_a_browser_on_this_machine_sees_picture_and_probabilities(tmp_path):
