@@ -3,17 +3,21 @@
 import http.client
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+import pytest
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
 class FlakyStorage:
-    """Listens on 127.0.0.1; `fails` and `delay` say of each request, by its number, what becomes of it.
+    """Listens on 127.0.0.1. `fails` and `delay` decide, by the number of a request, what happens to it.
 
-    A request that fails is answered with status 503 and does not reach the server.
+    A request that fails is answered with status 503 and does not reach the server. `written` has the paths of the
+    objects that were written, in order.
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class FlakyStorage:
     ) -> None:
         upstream = urlsplit(server)
         self.requests = self.failures = 0
+        self.written: list[str] = []
         count = threading.Lock()
         flaky = self
 
@@ -46,6 +51,8 @@ class FlakyStorage:
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
+                if self.command == "PUT":
+                    flaky.written.append(urlsplit(self.path).path)
                 self._answer(answer.status, answer.getheaders(), answer.read())
                 connection.close()
 
@@ -84,3 +91,15 @@ class FlakyStorage:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextmanager
+def behind(server: str, monkeypatch: pytest.MonkeyPatch, **faults: Callable) -> Iterator[FlakyStorage]:
+    """Inside the block, `server` is reached by way of a proxy with these faults."""
+    flaky = FlakyStorage(server, **faults)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", flaky.address)
+    try:
+        yield flaky
+    finally:
+        flaky.close()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server)

@@ -19,7 +19,8 @@ from fer_models.resnet50 import BACKBONE_STAGES, stages
 @pytest.fixture(scope="module")
 def published_file(tmp_path_factory):
     """ResNet-50 without top under its published name, every weight another number."""
-    tf_keras = pytest.importorskip("tf_keras")
+    import tf_keras
+
     model = tf_keras.applications.ResNet50(include_top=False, weights=None)
     random = np.random.default_rng(0)
     model.set_weights([random.random(w.shape, np.float32) for w in model.get_weights()])

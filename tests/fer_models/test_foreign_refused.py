@@ -159,7 +159,8 @@ def test_what_is_no_plain_model_is_refused_in_one_line(write, message, tmp_path)
 
 
 def test_hdf5_with_code_or_cut_off_or_of_weights_alone_is_refused(tmp_path):
-    keras2 = pytest.importorskip("tf_keras")
+    import tf_keras as keras2
+
     small(keras2, extra=[keras2.layers.Lambda(lambda x: x)]).save(tmp_path / "lambda.h5")
     small(keras2).save_weights(tmp_path / "weights.h5")
     small(keras2).save(tmp_path / "model.h5")

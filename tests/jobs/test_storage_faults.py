@@ -2,31 +2,17 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from fer_data.storage import read_file
 from fer_models.checkpoint import load_training_state
 from tests.conftest import REPOSITORY, write_drawn_set
-from tests.flaky_storage import FlakyStorage
+from tests.flaky_storage import behind
 from tests.processes import run_to_end
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 STALL_SECONDS = 30
-
-
-@contextmanager
-def behind(server: str, monkeypatch: pytest.MonkeyPatch, **faults: Callable) -> Iterator[FlakyStorage]:
-    """Inside the block, `server` is reached by way of a proxy with these faults."""
-    flaky = FlakyStorage(server, **faults)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", flaky.address)
-    try:
-        yield flaky
-    finally:
-        flaky.close()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server)
 
 
 def run(*command: object) -> None:

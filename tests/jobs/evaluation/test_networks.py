@@ -1,7 +1,5 @@
 """Whatever wrote a model, it is a function from raw pixels to probabilities, or a mistake told in a line."""
 
-import importlib.util
-
 import keras
 import numpy as np
 import pytest
@@ -64,11 +62,10 @@ def test_logits_are_no_probabilities(tmp_path):
         load(str(tmp_path / "logits.keras"))
 
 
-@pytest.mark.parametrize(("ending", "package"), [("tflite", "ai_edge_litert"), ("onnx", "onnxruntime")])
-def test_other_formats_name_the_package_they_need_or_what_is_wrong(tmp_path, ending, package):
+@pytest.mark.parametrize("ending", ["tflite", "onnx"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, ending):
     (tmp_path / f"a.{ending}").write_bytes(b"not a model")
-    says = "is not" if importlib.util.find_spec(package) else "pip install"
-    with pytest.raises(UserError, match=says) as raised:
+    with pytest.raises(UserError, match=f"a.{ending} is not") as raised:
         load(str(tmp_path / f"a.{ending}"))
     assert "\n" not in str(raised.value)
 

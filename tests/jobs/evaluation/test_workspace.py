@@ -5,8 +5,10 @@ import pytest
 
 from fer_data.errors import UserError
 from fer_data.manifest import RowGroup
+from fer_data.storage import exists, write_file
 from jobs.evaluation.shards import Shard
 from jobs.evaluation.workspace import RUN_FILE, Workspace
+from tests.flaky_storage import behind
 
 SHARD = Shard(0, RowGroup("part-test-00000.parquet", 0, 3, "test"), 3, {"test": None})
 TABLE = pa.table({"row": [0, 1, 2]})
@@ -89,23 +91,30 @@ def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
         Workspace(str(tmp_path / "thesis.tex"), "a", overwrite=True)
 
 
-def test_a_report_for_an_object_store_is_uploaded_with_its_run_file_last(tmp_path, monkeypatch):
-    from pyarrow import fs
-
-    (tmp_path / "bucket").mkdir()
-    written = []
-
-    class Store(fs.SubTreeFileSystem):
-        def open_output_stream(self, path, **options):
-            written.append(path)
-            return super().open_output_stream(path, **options)
-
-    store = Store(str(tmp_path / "bucket"), fs.LocalFileSystem())
-    (tmp_path / "bucket/report/predictions").mkdir(parents=True)  # object stores need no folders
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("jobs.evaluation.workspace.resolve", lambda uri: (store, uri.removeprefix("s3://bucket/")))
-    monkeypatch.setattr("jobs.evaluation.workspace.check_target", lambda *_: None)
-    with Workspace("s3://bucket/report", "a", overwrite=False) as workspace:
+def test_a_report_for_an_object_store_is_uploaded_with_its_run_file_last(bucket, s3_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with behind(s3_server, monkeypatch) as proxy, Workspace(f"{bucket}/report", "a", overwrite=False) as workspace:
         finish(workspace)
-    assert written == ["report/predictions/part-test-00000-000.parquet", f"report/{RUN_FILE}"]
-    assert not list((tmp_path / "cache/fer_evaluation").iterdir())
+    place = f"/{bucket.removeprefix('s3://')}/report"
+    assert proxy.written == [f"{place}/predictions/part-test-00000-000.parquet", f"{place}/{RUN_FILE}"]
+    assert not list((tmp_path / "fer_evaluation").iterdir())
+
+
+def test_a_report_in_an_object_store_is_replaced_only_when_that_is_asked_for(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    target = f"{bucket}/report"
+    with Workspace(target, "a", overwrite=False) as workspace:
+        finish(workspace)
+    with pytest.raises(UserError, match="--overwrite"):
+        Workspace(target, "a", overwrite=False)
+    write_file(f"{target}/old", b"")
+    with Workspace(target, "a", overwrite=True) as workspace:
+        finish(workspace)
+    assert exists(f"{target}/{RUN_FILE}")
+    assert not exists(f"{target}/old")
+
+
+def test_a_place_in_an_object_store_that_holds_no_report_is_never_replaced(bucket):
+    write_file(f"{bucket}/theses/mine.tex", b"precious")
+    with pytest.raises(UserError, match="not a report"):
+        Workspace(f"{bucket}/theses", "a", overwrite=True)
