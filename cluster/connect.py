@@ -27,7 +27,7 @@ class WorkerResources:
 
     @property
     def bundle(self) -> dict[str, int]:
-        """The same by Ray's names."""
+        """The resources by Ray's names."""
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
@@ -68,9 +68,9 @@ def wait_for_room(
     wanted: Sequence[Mapping[str, float]],
     say: Callable[[str], None],
 ) -> Placement:
-    """What `place` makes of `ray.nodes()`, once it raises UserError no longer.
+    """What `place` returns for `ray.nodes()`, called again and again while it raises UserError.
 
-    While it does, an autoscaler is asked for room for `wanted` (what each process reserves, by Ray's names). After
+    In the meantime an autoscaler is asked for room for `wanted` (what each process reserves, by Ray's names). After
     `minutes` the last UserError is raised.
     """
     deadline = time.monotonic() + 60 * minutes
@@ -91,16 +91,16 @@ def wait_for_room(
             time.sleep(1)
     finally:
         if asked:
-            request_resources(bundles=[])  # From here on the run's own reservations say what is needed.
+            request_resources(bundles=[])  # From here on the run's own reservations count.
 
 
 def worker_resources(
     nodes: list[dict], *, workers: int, device: str, cpus_per_worker: int | None, option: str = "--workers"
 ) -> WorkerResources:
-    """CPUs and GPUs for each of `workers`, such that all fit on `nodes` (as from `ray.nodes()`).
+    """CPUs and GPUs for each of `workers`, so that all fit on `nodes` (as from `ray.nodes()`).
 
-    `device` is auto, cpu or gpu; `option` is what the user knows `workers` as.
-    Raises UserError, saying what the cluster has, when they do not fit.
+    `device` is auto, cpu or gpu. `option` is the option that sets `workers`, for messages. Raises UserError with the
+    size of the cluster when they do not fit.
     """
     sizes = _sizes(nodes)
     cpus, gpus = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
@@ -117,14 +117,14 @@ def worker_resources(
 
 
 def room(nodes: list[dict], each: WorkerResources) -> int:
-    """How many workers that reserve `each` fit on `nodes` at a time."""
+    """How many workers that reserve `each` fit on `nodes` at the same time."""
     return room_for(nodes, each.cpus, each.gpus)
 
 
 def room_for(nodes: list[dict], cpus: int, gpus: float) -> int:
-    """How many processes fit on `nodes` at a time that reserve `cpus` and `gpus`: part of a GPU, or whole ones.
+    """How many processes that reserve `cpus` and `gpus`, a part of one GPU or whole ones, fit on `nodes` together.
 
-    A process has all of its share on one machine, and a part of a GPU on one GPU.
+    All that a process reserves is on one machine.
     """
     return sum(min(c // cpus, _gpu_room(g, gpus)) if gpus else c // cpus for c, g in _sizes(nodes))
 
@@ -135,7 +135,7 @@ def _gpu_room(machine: int, each: float) -> int:
 
 
 def capacity(nodes: list[dict]) -> str:
-    """What the cluster of `nodes` has, for people."""
+    """The size of the cluster of `nodes`, in words."""
     sizes = _sizes(nodes)
     cpus, gpus = (_count(sum(size[kind] for size in sizes), noun) for kind, noun in enumerate(("CPU", "GPU")))
     return f"the cluster has {_count(len(sizes), 'machine')} with {cpus} and {gpus} in all"

@@ -1,8 +1,7 @@
 """What is wrong with a data set: exact copies, leaks between splits, blank images, conflicting labels.
 
-Two images are the same when their 64-bit content hashes are: among a million
-different images the chance that any two collide is under 1e-7. Ten bytes are
-held per row, so that an audit of millions of rows fits in memory.
+Two images count as the same when their 64-bit content hashes are equal: among a million different images the chance of
+any collision is under 1e-7. The audit keeps ten bytes per row, so that millions of rows fit in memory.
 """
 
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ CONFLICTS = "label conflicts"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the audit: `count` rows (for label conflicts, groups of equal images) in `usage`.
+    """One figure of the audit: `count` rows of `usage`; for label conflicts, groups of equal images.
 
-    `check` is "redundant copies", "also in training" (or another earlier usage),
-    "blank images" or "label conflicts"; `usage` is one of the data set's, or "all".
+    `check` is "redundant copies", "also in training" (or another earlier usage), "blank images" or "label conflicts".
+    `usage` is one of the data set's, or "all".
     """
 
     check: str
@@ -31,9 +30,9 @@ class Finding:
 
 @dataclass
 class Auditor:
-    """Collects hashes and labels while a data set is written, then counts. `usages` is in leak order:
+    """Collects hashes and labels while a data set is written, then counts.
 
-    rows of a later usage that occur in an earlier one are leaks.
+    `usages` is in leak order: rows of a later usage that occur in an earlier one are leaks.
     """
 
     usages: Sequence[str]
@@ -42,7 +41,7 @@ class Auditor:
     _blanks: dict[str, int] = field(default_factory=dict)
 
     def add(self, usage: str, labels: np.ndarray, hashes: np.ndarray, pixels: np.ndarray) -> None:
-        """Notes rows of one usage: labels int8 [n], hashes uint64 [n], pixels uint8 [n, …]."""
+        """Adds rows of one usage: labels int8 [n], hashes uint64 [n], pixels uint8 [n, …]."""
         pixels = pixels.reshape(len(labels), -1)
         self._hashes.setdefault(usage, []).append(hashes)
         self._labels.setdefault(usage, []).append(labels)
@@ -50,7 +49,7 @@ class Auditor:
         self._blanks[usage] = self._blanks.get(usage, 0) + blank
 
     def findings(self) -> tuple[Finding, ...]:
-        """Every check for every usage present, then for all rows together."""
+        """Each check, for every usage that has rows and for all rows together."""
         present = [usage for usage in self.usages if usage in self._hashes]
         hashes = {usage: np.concatenate(self._hashes[usage]) for usage in present}
         labels = {usage: np.concatenate(self._labels[usage]) for usage in present}
@@ -71,12 +70,12 @@ class Auditor:
 
 
 def redundant_copies(hashes: np.ndarray) -> int:
-    """How many rows could go without losing an image: uint64 [n] in."""
+    """How many rows repeat an earlier image, from the hashes of all rows, uint64 [n]."""
     return len(hashes) - len(np.unique(hashes))
 
 
 def label_conflicts(hashes: np.ndarray, labels: np.ndarray) -> int:
-    """How many groups of equal images carry more than one label: uint64 [n] and int8 [n] in."""
+    """How many groups of equal images have more than one label, from hashes, uint64 [n], and labels, int8 [n]."""
     order = np.lexsort((labels, hashes))
     hashes, labels = hashes[order], labels[order]
     same_image = hashes[1:] == hashes[:-1]

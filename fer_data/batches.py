@@ -1,13 +1,11 @@
 """Training batches: deterministic, aware of ranks, in memory that does not grow with the data.
 
-The order of an epoch depends on (seed, epoch) alone. Row groups are shuffled,
-48 of them are taken at a time, and their rows are shuffled together; a data
-set of up to 48 row groups (49,152 rows) is thus shuffled perfectly. The
-global batches are cut from that order, and the rows of each are shared out by
-row group, so that a rank reads little more than the rows that it trains on.
+The order of an epoch depends on (seed, epoch) alone. Row groups are shuffled and taken 48 at a time, and the rows of
+those 48 are shuffled together: a data set of up to 48 row groups (49,152 rows) is thus shuffled perfectly. Global
+batches are cut from that order. The rows of each are divided among the ranks by row group, so that a rank reads little
+more than the rows that it trains on.
 
-A rank gets its rows in windows: those of many steps at once, which a device
-takes as one array.
+A rank gets its rows in windows: the rows of many steps in one array, for the device.
 """
 
 from collections import deque
@@ -44,9 +42,8 @@ class Window:
 class TrainingBatches:
     """The global batches of a training split, as seen by one of `world_size` ranks.
 
-    Every rank gets `steps_per_epoch` batches per epoch: all rows, and the
-    epoch's first rows once more where the last global batch would be short.
-    `rows` says which rows of each global batch are this rank's.
+    Every rank gets `steps_per_epoch` batches per epoch. Together they are all rows; the epoch's first rows fill up the
+    last global batch. `rows` is the slice of each global batch that belongs to this rank.
     """
 
     def __init__(
@@ -75,8 +72,8 @@ class TrainingBatches:
     def windows(self, epoch: int, steps: int, first: int = 0) -> Iterator[Window]:
         """The rows of `epoch` from step `first` on, `steps` steps at a time; the last window may have fewer.
 
-        For one thread at a time. Row groups that a later step of the epoch may need stay in memory: at most twice 48;
-        a data set of fewer is read once for all epochs.
+        For one thread at a time. Row groups that a later step of the epoch may need stay in memory: at most twice 48.
+        A data set of no more than 48 is read once for all epochs.
         """
         plan = islice(self._global_batches(epoch), first, None)
         while batches := list(islice(plan, steps)):
@@ -101,7 +98,7 @@ class TrainingBatches:
         return pixels, labels
 
     def _global_batches(self, epoch: int) -> Iterator[tuple[np.ndarray, set[int]]]:
-        """Row numbers of each global batch, and the row groups that it or a later one may still need."""
+        """The row numbers of each global batch, and the row groups that this batch or a later one may need."""
         random = np.random.default_rng([self._seed, epoch])
         groups = random.permutation(len(self._split.groups))
         size = self._global_batch
@@ -123,7 +120,7 @@ class TrainingBatches:
             yield np.concatenate([pending, filler]), live
 
     def _row_numbers(self, group: np.int64) -> np.ndarray:
-        """Numbers of a row group's rows: its position in the split, then the row's place among those chosen."""
+        """The numbers of a row group's rows: the group's position in the split, then the row's among those chosen."""
         return (group << _ROW_BITS) + np.arange(_rows_in(self._split, int(group)), dtype=np.int64)
 
 
@@ -132,7 +129,7 @@ def ordered_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """One rank's contiguous share of a split, in row order: pixels uint8 [n, 48, 48, 1] and labels int64 [n].
 
-    The shares of all ranks, one after the other, are the split: every row once.
+    The shares of all ranks, one after the other, make up the split: every row once.
     """
     bounds = share_bounds(split.num_rows, world_size)
     first, last = bounds[rank], bounds[rank + 1]
@@ -145,7 +142,7 @@ def share_bounds(rows: int, world_size: int) -> list[int]:
 
 
 def prefetched(items: Iterator[Item], depth: int = 3) -> Iterator[Item]:
-    """`items`, made up to `depth` ahead by one thread, which ends with the iterator."""
+    """`items`, computed up to `depth` ahead by one thread, which ends with the iterator."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     try:
         pending = deque(pool.submit(next, items, _END) for _ in range(depth))
@@ -154,7 +151,7 @@ def prefetched(items: Iterator[Item], depth: int = 3) -> Iterator[Item]:
             yield item  # type: ignore[misc]
     finally:
         pool.shutdown(cancel_futures=True)
-        if isinstance(items, Generator):  # Which may be another thread's.
+        if isinstance(items, Generator):  # It may have a thread of its own to end.
             items.close()
 
 

@@ -1,11 +1,11 @@
-"""The prepared data set: a folder of Parquet parts, and a manifest that says what is in it.
+"""Read a prepared data set: a folder of Parquet parts, and a manifest that describes them.
 
     part-training-00000.parquet …   one usage each, row groups of 1,024 rows, at most 64 to a part
-    rejected.parquet                image_id and reason of every row left out
+    rejected.parquet                image_id and reason of every rejected row
     manifest.json                   counts, fingerprint, audit, parts; written last
 
-Opening reads the manifest and the parts' footers; reading takes one row group
-at a time, so memory does not grow with the data.
+Opening reads the manifest and the parts' footers. Rows are read one row group at a time, so that memory does not grow
+with the data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,13 +26,13 @@ from fer_data.storage import absolute, join, one_line, read_file, redacted, repo
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A prepared data set at an absolute `uri`. Holds the manifest only, so that it pickles to workers."""
+    """A prepared data set at an absolute `uri`. It holds the manifest and no rows, so that it pickles to workers."""
 
     uri: str
     manifest: Manifest
 
     def row_groups(self, usage: str) -> list[RowGroup]:
-        """The row groups of `usage`, in row order; none when the data set has no such rows."""
+        """The row groups of `usage`, in row order: none when the data set has no such rows."""
         return [
             RowGroup(part.name, index, min(ROW_GROUP_ROWS, part.rows - start), usage)
             for part in self.manifest.parts
@@ -43,7 +43,7 @@ class PreparedDataset:
     def read(self, group: RowGroup, columns: Sequence[str] = ("label", "pixels")) -> pa.Table:
         """The rows of one row group. Safe to call from several threads.
 
-        Raises UserError when the part is gone or damaged (pages carry checksums).
+        Raises UserError when the part is missing or damaged (pages have checksums).
         """
         uri = join(self.uri, group.part)
         with _damage_reported(uri):
@@ -114,7 +114,7 @@ def _read_footer(part_uri: str) -> pq.FileMetaData:
 
 @lru_cache(maxsize=1024)
 def _footer(part_uri: str, fingerprint: str) -> pq.FileMetaData:
-    """The footer, parsed once per process; `fingerprint` keeps apart what a path held at different times."""
+    """The footer, parsed once per process. `fingerprint` tells apart data sets that were at one path in turn."""
     return _read_footer(part_uri)
 
 

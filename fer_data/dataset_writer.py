@@ -1,8 +1,7 @@
-"""Write a prepared data set: streamed, in a fixed order, and there only when complete.
+"""Write a prepared data set: streamed, in a fixed order, and visible only when complete.
 
-A local data set is written to a temporary folder beside its place and renamed.
-An object store has no rename: there manifest.json, written last, is what makes
-a folder a data set.
+A local data set is written to a temporary folder beside its place and then renamed. An object store has no rename:
+there manifest.json, written last, makes a folder a data set.
 """
 
 import os
@@ -38,12 +37,11 @@ def write_dataset(
     rejected: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
 ) -> Manifest:
-    """Writes tables of SCHEMA (see `rows.rows_table`) as the data set `out`, holding few rows in memory.
+    """Writes tables of SCHEMA (see `rows.rows_table`) as the data set `out`, with few rows in memory at a time.
 
-    Rows of one usage keep the order in which they come. `rejected` (image_id, reason) is read after
-    the last table. If `tables` raises, nothing is left behind. Raises UserError when there are no
-    rows, when `out` exists and `overwrite` is not set, when `out` holds anything but a data set, and
-    when it cannot be written.
+    Rows of one usage keep their order. `rejected`, pairs of image id and reason, is read after the last table. If
+    `tables` raises, nothing is left behind. Raises UserError when there are no rows, when `out` exists and `overwrite`
+    is not set, when `out` contains anything but a data set, and when it cannot be written.
     """
     with _published(absolute(out), overwrite) as place, reported(out, "write"):
         filesystem, path = resolve(place)
@@ -107,7 +105,7 @@ class _UsageWriter:
         self._close_file()
 
     def abandon(self) -> None:
-        """Ends an upload that a failure interrupted, before the folder is cleared and not some time after."""
+        """Ends an upload that a failure interrupted, so that it cannot finish after the folder is cleared."""
         if self._file is not None:
             with suppress(OSError, pa.ArrowException):
                 self._file.close()
@@ -125,7 +123,7 @@ class _UsageWriter:
         pixels = pixels_of(group)
         self.class_counts += np.bincount(labels, minlength=len(CLASSES))
         self._auditor.add(self.usage, labels, group.column("pixels_hash").to_numpy(), pixels)
-        # Each column has its own digest, so that where groups and parts begin leaves no trace.
+        # Each column has its own digest, so that the fingerprint does not depend on where groups and parts begin.
         for image_id in group.column("image_id").to_pylist():
             self.digests["image_id"].update(image_id.encode() + b"\0")
         self.digests["label"].update(labels.tobytes())
@@ -182,7 +180,7 @@ def _fingerprint(writers: Sequence[_UsageWriter]) -> str:
 
 @contextmanager
 def _published(out: str, overwrite: bool) -> Iterator[str]:
-    """Where to write the data set `out`; it takes its place, whole, when the block ends well."""
+    """Where to write the data set `out`: it is moved to its place, complete, when the block ends without an error."""
     check_destination(out, overwrite)
     if is_remote(out):
         _clear_remote(out)
@@ -207,8 +205,7 @@ def _published(out: str, overwrite: bool) -> Iterator[str]:
 def check_destination(out: str, overwrite: bool) -> None:
     """Raises UserError when a data set may not be written to `out`: see `write_dataset`.
 
-    An empty folder may be written to; with `overwrite`, so may one that holds a prepared data set and
-    nothing else.
+    An empty folder may be written to. With `overwrite`, so may one that contains a prepared data set and nothing else.
     """
     filesystem, path = resolve(out)
     with reported(out):
@@ -222,7 +219,7 @@ def check_destination(out: str, overwrite: bool) -> None:
         raise UserError(f"{redacted(out)} exists already: choose another folder, or --overwrite it")
     foreign = sorted(name for name in names if not _is_ours(name))
     if foreign:
-        raise UserError(f"{redacted(out)} holds {foreign[0]}, no part of a data set: it is not overwritten")
+        raise UserError(f"{redacted(out)} contains {foreign[0]}, which no data set has: it is not overwritten")
 
 
 def _is_ours(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a prepared data set is made of: its parts, their row groups, and the manifest that describes them."""
+"""The manifest of a prepared data set, with its parts and their row groups."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -48,7 +48,7 @@ class Manifest:
     parts: tuple[Part, ...]
 
     def rows(self, usage: str) -> int:
-        """How many rows of `usage` there are; 0 when it does not occur."""
+        """How many rows of `usage` there are: 0 when there are none."""
         return sum(self.counts.get(usage, {}).values())
 
     def to_json(self) -> str:
@@ -57,7 +57,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Reads what `to_json` wrote. Raises ValueError, KeyError or TypeError when it is something else."""
+        """The manifest that `to_json` wrote. Raises ValueError, KeyError or TypeError for any other text."""
         fields = json.loads(text)
         if fields["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {fields['schema_version']}, not {SCHEMA_VERSION}")

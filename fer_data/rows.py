@@ -1,4 +1,4 @@
-"""Rows of the data set as a table: the columns, and the way from arrays to a table and back."""
+"""The rows of a data set: the columns of its tables, images to columns and back, and the hash of an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ USAGES = ("training", "public_test", "private_test", "test")
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a piece of a source gave: a table of SCHEMA, and (image_id, reason) of each rejected row."""
+    """The rows of one piece of a source: a table of SCHEMA, and (image_id, reason) of each rejected row."""
 
     table: pa.Table
     rejected: list[tuple[str, str]]
@@ -54,7 +54,7 @@ def rows_table(
 
 
 def pixels_of(table: pa.Table) -> np.ndarray:
-    """The images of `table`, read-only and without a copy: uint8 [n, 48, 48, 1]."""
+    """The images of `table`, uint8 [n, 48, 48, 1]: read-only, and without a copy where the column is in one piece."""
     column = table.column("pixels")
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     flat = np.frombuffer(array.buffers()[1] or b"", dtype=np.uint8)
@@ -69,7 +69,7 @@ def pixels_hash(pixels: bytes | memoryview) -> int:
 
 
 def hashes_of(pixels: np.ndarray) -> np.ndarray:
-    """`pixels_hash` of each image: uint8 [n, ...] in, uint64 [n] out."""
+    """`pixels_hash` of each image in `pixels`, uint8 [n, …], as uint64 [n]."""
     rows = np.ascontiguousarray(pixels).reshape(len(pixels), -1) if len(pixels) else pixels
     digests = b"".join(blake2b(row.data, digest_size=8).digest() for row in rows)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

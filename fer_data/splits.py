@@ -28,8 +28,8 @@ NOTEBOOK_VALIDATION = 0.3
 class Split:
     """The rows of one split, in row order.
 
-    `groups` pairs each row group with the sorted positions of its rows within the group (int32), or
-    with None where every row belongs. `class_counts` is int64 [7].
+    `groups` pairs each row group with the sorted positions of its rows in the split (int32), or with None where all
+    its rows are in it. `class_counts` is int64 [7].
     """
 
     name: str
@@ -44,11 +44,10 @@ class Split:
 
 
 def split(dataset: PreparedDataset, name: str, protocol: str = "challenge") -> Split:
-    """The rows of split `name` (one of SPLITS; the last two name a usage) under `protocol`.
+    """The rows of split `name` under `protocol`. `name` is one of SPLITS, of which the last two are usages.
 
-    Splits of whole usages cost one entry per row group; the notebook's training and validation read
-    the ids and labels of the training rows. Raises UserError for an unknown name or protocol, and
-    where the source has no rows for the split.
+    Splits of whole usages read nothing. The notebook's training and validation read the ids and labels of the training
+    rows. Raises UserError for an unknown name or protocol, and when the data set has no rows for the split.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
@@ -64,9 +63,9 @@ def split(dataset: PreparedDataset, name: str, protocol: str = "challenge") -> S
 
 
 def share(dataset: PreparedDataset, whole: Split, fraction: float) -> Split:
-    """`fraction` of the rows of `whole`, at least one of each class that has any, always the same ones.
+    """The same `fraction` of the rows of `whole` each time, with at least one row of each class that has any.
 
-    Reads the labels of all rows of `whole`, unless `fraction` is 1, which returns it as it is.
+    Reads the labels of all row groups of `whole`; a `fraction` of 1 reads nothing and returns `whole`.
     """
     if fraction == 1:
         return whole
@@ -111,7 +110,7 @@ def _notebook(dataset: PreparedDataset, validation: bool) -> Split:
 
 
 def _selected(name: str, protocol: str, groups: Sequence[RowGroup], labels: np.ndarray, chosen: np.ndarray) -> Split:
-    """The rows of `groups`, one after the other, for which `chosen`, bool, holds; `labels` are those of all of them."""
+    """The split of the rows of `groups` for which `chosen` is true; `chosen` and `labels` cover all their rows."""
     pieces = np.split(chosen, np.cumsum([group.rows for group in groups])[:-1]) if groups else []
     selected = [(group, np.flatnonzero(piece).astype(np.int32)) for group, piece in zip(groups, pieces, strict=True)]
     return Split(
