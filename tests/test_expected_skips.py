@@ -21,7 +21,8 @@ from tests.conftest import REPOSITORY
 )
 @pytest.mark.parametrize("processes", [0, 1])
 def test_a_skip_for_a_reason_that_is_not_listed_fails_the_run(body, code, says, processes, tmp_path):
-    (tmp_path / "test_some.py").write_text(f"import pytest\n\n{body}\n\ndef test_other():\n    pass\n")
+    (tmp_path / "test_some.py").write_text(f"import pytest\n\n{body}\n")
+    (tmp_path / "test_other.py").write_text("def test_other():\n    pass\n")
     command = ["-m", "pytest", "-q", "-p", "tests.expected_skips", "-n", str(processes), "-c", os.devnull, tmp_path]
     done = subprocess.run(
         [sys.executable, *map(str, command)],
