@@ -8,14 +8,8 @@ without it.
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ray.tune.experiment import Trial
-    from ray.tune.schedulers import PopulationBasedTraining
+from collections.abc import Callable
+from typing import Any
 
 NODE_HAS_STARTED = "Ray runtime started"
 """What `ray start` prints once the head knows the node."""
@@ -49,21 +43,12 @@ def init_on_loopback(**options: Any) -> None:
     bind_to_loopback()
     import ray
 
-    with _without_dashboard():
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
-
-
-@contextmanager
-def _without_dashboard() -> Iterator[None]:
-    """Let the Ray that is started here know that it has no dashboard.
-
-    At the end of each run Ray Train asks the dashboard whether the controller lives. Without this it waits 12 s for a
-    dashboard to appear, in each trial of a sweep too.
-    """
+    # At the end of each run Ray Train asks the dashboard whether the controller lives. It would wait 12 s for one to
+    # appear, in each trial of a sweep too, if the processes that start here did not inherit an address.
     before = os.environ.get(_DASHBOARD_VARIABLE)
     os.environ[_DASHBOARD_VARIABLE] = _NOBODY
     try:
-        yield
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
     finally:
         del os.environ[_DASHBOARD_VARIABLE]
         if before is not None:
@@ -102,19 +87,8 @@ def data_parallel_trainer() -> Any:
     return DataParallelTrainer
 
 
-def trial_error(trial: "Trial") -> BaseException:
-    """What ended a trial of Ray Tune, read from this machine: the copy in storage may be late, or cut short."""
-    import ray
-
-    if trial.pickled_error_file:
-        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    return RuntimeError(Path(trial.error_file).read_text().rstrip().rpartition("\n")[2])
-
-
-def population_based_training(
-    change: Callable[[dict[str, Any], "Trial"], dict[str, Any]], **options: Any
-) -> "PopulationBasedTraining":
-    """Ray Tune's population-based training, in which `change` has the last word on a trial's new point."""
+def population_based_training(change: Callable[[dict[str, Any], Any], dict[str, Any]], **options: Any) -> Any:
+    """Ray Tune's population-based training, in which `change(point, trial)` has the last word on a new point."""
     from ray.tune.schedulers import PopulationBasedTraining
 
     class Changed(PopulationBasedTraining):

@@ -86,8 +86,7 @@ def open_dataset(uri: str) -> PreparedDataset:
     for part in manifest.parts:
         if part.name not in files:
             raise UserError(_prepare_again(join(uri, part.name), "is missing"))
-        if files[part.name].size != part.bytes:
-            size = files[part.name].size
+        if (size := files[part.name].size) != part.bytes:
             raise UserError(_prepare_again(join(uri, part.name), f"has {size} bytes, not {part.bytes}"))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda part: _check_footer(uri, part), manifest.parts))

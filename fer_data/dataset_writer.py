@@ -59,7 +59,9 @@ def write_dataset(
         present = [writer for writer in writers.values() if writer.parts]
         if not present:
             raise UserError(f"{source_name} holds no usable image: nothing to prepare")
-        pq.write_table(_rejected_table(rejected), f"{path}/{REJECTED}", filesystem=filesystem)
+        reasons = [{"image_id": image_id, "reason": reason} for image_id, reason in rejected]
+        left_out = pa.Table.from_pylist(reasons, schema=REJECTED_SCHEMA)
+        pq.write_table(left_out, f"{path}/{REJECTED}", filesystem=filesystem)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             source=source_name,
@@ -72,11 +74,6 @@ def write_dataset(
         with filesystem.open_output_stream(f"{path}/{MANIFEST}") as stream:
             stream.write(manifest.to_json().encode())
     return manifest
-
-
-def _rejected_table(rejected: Sequence[tuple[str, str]]) -> pa.Table:
-    ids, reasons = [row[0] for row in rejected], [row[1] for row in rejected]
-    return pa.Table.from_arrays([pa.array(ids, pa.string()), pa.array(reasons, pa.string())], schema=REJECTED_SCHEMA)
 
 
 class _UsageWriter:

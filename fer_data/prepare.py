@@ -97,10 +97,7 @@ def cache_folder() -> Path:
 def _kept(
     decoded: Iterable[Decoded], rejected: list[tuple[str, str]], max_rejected: float, where: str
 ) -> Iterator[pa.Table]:
-    """The tables that have rows. After the last one `rejected` is complete.
-
-    Raises UserError then when more than `max_rejected` of the rows are in it.
-    """
+    """The tables that have rows. At the end `rejected` is complete; UserError if that is too many."""
     kept = 0
     for piece in decoded:
         rejected.extend(piece.rejected)

@@ -38,9 +38,8 @@ def set_precision(model: keras.Model, policy: str) -> None:
     ends = [model.layers[-1].name] if isinstance(model, keras.Sequential) else model.output_names
     last = [model.get_layer(name) for name in ends]
     for layer in _every_layer(model):
-        if isinstance(layer, keras.layers.InputLayer) or layer in last:
-            continue
-        if layer.dtype_policy.variable_dtype == "float32":
+        kept = isinstance(layer, keras.layers.InputLayer) or layer in last
+        if not kept and layer.dtype_policy.variable_dtype == "float32":
             layer.dtype_policy = keras.DTypePolicy(policy)
 
 

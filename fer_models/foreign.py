@@ -17,13 +17,7 @@ from fer_data.storage import one_line, read_file, redacted
 from fer_models.card import Card
 from fer_models.checkpoint import load_model
 from fer_models.foreign_config import rebuild
-from fer_models.foreign_files import (
-    HDF5_MAGIC,
-    ZIP_MAGIC,
-    is_folder,
-    parse_archive,
-    parse_whole_model,
-)
+from fer_models.foreign_files import HDF5_MAGIC, ZIP_MAGIC, is_folder, parse_archive, parse_whole_model
 from fer_models.foreign_weights import assign_archive_weights, assign_whole_model_weights
 from fer_models.hdf5 import MAX_BYTES
 

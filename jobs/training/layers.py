@@ -35,8 +35,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         channels = inputs.shape[-1]
         lacking = 0 if _on_gpu() else -channels % _LANES
         gamma, beta, *given = (tf.pad(v.value, [[0, lacking]]) for v in (self.gamma, self.beta, *statistics))
-        none = tf.zeros(0)
-        given_mean, given_variance = given or (none, none)
+        given_mean, given_variance = given or (tf.zeros(0),) * 2
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=tf.pad(inputs, [[0, 0]] * 3 + [[0, lacking]]),
             scale=gamma,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,7 +17,6 @@ from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
-from cluster.ray_internals import trial_error
 from fer_data.errors import StorageError, UserError
 from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, one_line, redacted, resolve
@@ -269,7 +269,7 @@ class _SweepBoard(tune.Callback, tune.Stopper):
         self._over(trial, Outcome(why))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        error = trial_error(trial)
+        error = _error_of(trial)
         cause = getattr(error, "cause", None) or error
         if isinstance(cause, OSError):  # Tune's own files are in the sweep's folder too.
             cause = StorageError(f"cannot write {redacted(self._folder.uri)}: {one_line(cause)}")
@@ -297,3 +297,10 @@ class _SweepBoard(tune.Callback, tune.Stopper):
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _error_of(trial: TuneTrial) -> BaseException:
+    """What ended the trial, as Tune has just written it down here; its copy in storage may be late, or cut short."""
+    if trial.pickled_error_file:
+        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return RuntimeError(Path(trial.error_file).read_text().rstrip().rpartition("\n")[2])

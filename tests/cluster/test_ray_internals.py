@@ -27,8 +27,6 @@ WORKER_GROUP = "ray.train.v2._internal.execution.worker_group.worker_group:Worke
         "ray._private.state:actors",
         "ray.scripts.scripts:main",
         "ray.train.v2.api.data_parallel_trainer:DataParallelTrainer",
-        "ray.tune.experiment:Trial.error_file",
-        "ray.tune.experiment:Trial.pickled_error_file",
         # What Ray Train gives to a backend, jobs/training/backend.py:
         f"{WORKER_GROUP}.execute",
         f"{WORKER_GROUP}.execute_single_async",
