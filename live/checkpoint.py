@@ -16,7 +16,8 @@ FILES = {"float32": FLOAT32_FILE, "int8": INT8_FILE}
 def open_model(checkpoint: str | Path | None = None, precision: str = "float32", threads: int = 2) -> LiteRTModel:
     """The LiteRT model at `checkpoint`: the folder of one, a .tflite file, or None for the released one.
 
-    Raises UserError when there is none, when it does not match its card, or when it names no classes.
+    Raises UserError when there is none, when it does not match its card, or when it names no classes, and OSError when
+    it cannot be read.
     """
     path = Path(checkpoint).expanduser() if checkpoint else RELEASED
     if path.is_dir():
@@ -25,7 +26,7 @@ def open_model(checkpoint: str | Path | None = None, precision: str = "float32",
         raise UserError(f"{path} does not exist: give --checkpoint a checkpoint's folder or a .tflite file")
     if path.suffix != ".tflite":
         raise UserError(f"{path} is not a .tflite file: export its checkpoint with `python jobs/export.py FOLDER`")
-    model = LiteRTModel(_read(path), str(path), threads)
+    model = LiteRTModel(path.read_bytes(), str(path), threads)
     if model.classes is None:
         raise UserError(f"{path} does not name its classes: write it with `python jobs/export.py FOLDER`")
     return model
@@ -34,7 +35,7 @@ def open_model(checkpoint: str | Path | None = None, precision: str = "float32",
 def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
     file, card_file = folder / FILES[precision], folder / "card.json"
     try:
-        card = json.loads(_read(card_file))
+        card = json.loads(card_file.read_bytes())
         digests, classes = dict(card["sha256"]), tuple(card["classes"])
     except FileNotFoundError:
         raise UserError(f"{folder} is not a checkpoint: it has no card.json") from None
@@ -44,7 +45,7 @@ def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
         formats = " --formats litert_int8" if precision == "int8" else ""
         raise UserError(f"{folder} has no {file.name}: write it with `python jobs/export.py {folder}{formats}`")
     try:
-        content = _read(file)
+        content = file.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{file} is missing: write it again with `python jobs/export.py {folder}`") from None
     if hashlib.sha256(content).hexdigest() != digests[file.name]:
@@ -53,12 +54,3 @@ def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
     if classes != CLASSES or model.classes != classes:
         raise UserError(f"{card_file} and {file.name} do not name the same classes: export the checkpoint again")
     return model
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
