@@ -1,4 +1,4 @@
-"""What training may build on: checkpoints that have not seen what validates here."""
+"""What is refused before a run: teachers that have seen the validation images, and a profile of nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from fer_data.errors import UserError
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, save_checkpoint
-from jobs.training.checks import check_sources
+from jobs.training.checks import check_profile, check_sources
 from jobs.training.config import BackboneConfig, DistillationConfig, TrainConfig
 from tests.jobs.evaluation.tiny import tiny_network
 
@@ -64,3 +64,13 @@ def test_weights_to_begin_with_have_not_seen_what_validates_here(teacher, tmp_pa
     file = tmp_path / "resnet50.h5"
     file.touch()
     check_sources(begins("notebook", str(file)), "abc")
+
+
+def test_a_profile_of_nothing_is_refused_before_the_run():
+    config = TrainConfig(epochs=2, batch_size=100)
+    check_profile(config, [], rows=150)
+    with pytest.raises(UserError, match="2 steps are left"):
+        check_profile(config, [], rows=100)
+    finished = [{"epoch": epoch, "validation_loss": 1.0} for epoch in (1, 2)]
+    with pytest.raises(UserError, match="nothing to profile: all 2 epochs done"):
+        check_profile(config, finished, rows=1000)
