@@ -19,8 +19,7 @@ class ScoringOptions:
     checkpoint: tuple[str, ...] = ()
     """Checkpoint folders, or .keras, .h5, .tflite and .onnx files; NAME=PATH gives one a name in the report."""
     data: str | None = None
-    """A prepared data set, or FER-2013 in any published form; a path or an s3:// or gs:// URI. Without it, the
-    built-in drawn faces."""
+    """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
     split: tuple[str, ...] = ("test",)
     """One or more of training, validation, test, public_test, private_test."""
     protocol: Literal["challenge", "notebook"] = "challenge"

@@ -148,8 +148,7 @@ class TrainConfig:
 
     model: str = "cnn"
     data: str | None = None
-    """A prepared data set, or FER-2013 in any published form; a path or an s3:// or gs:// URI. Without it, the
-    built-in drawn faces."""
+    """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
     protocol: Literal["challenge", "notebook"] = "challenge"
     """Which rows train and which validate."""
     train_fraction: float = 1.0

@@ -273,7 +273,7 @@ def test_ctrl_c_ends_an_evaluation_with_a_word_and_leaves_what_is_scored(checkpo
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     kill(pids)
     assert process.returncode == 130, output
-    assert output.splitlines()[-1] == "interrupted"
+    assert "interrupted" in output.splitlines()  # Ray may report the actors that it ends after it.
     assert "Traceback" not in output
     assert work.done()
 

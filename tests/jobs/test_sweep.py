@@ -184,7 +184,7 @@ def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
 @pytest.mark.cluster
 def test_ctrl_c_ends_a_sweep_with_a_word_and_leaves_its_trial_to_go_on(drawn_few, tmp_path):
     options = (
-        *("--model", "compact", "--data", drawn_few, "--epochs", "500", "--batch-size", "50", "--scheduler", "none"),
+        *("--model", "compact", "--data", drawn_few, "--epochs", "500", "--batch-size", "50", "--trials", "1"),
         *("--storage", str(tmp_path), "--name", "sweep"),
     )
     process = subprocess.Popen(
