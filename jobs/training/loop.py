@@ -60,7 +60,10 @@ class TrainingLoop:
         self._update: Callable = tf.function(self._step.update, autograph=False, jit_compile=parts)
         self._steps: Callable = tf.function(self._stepped, autograph=False, jit_compile=self._whole)
         # One graph for any number of steps.
-        self._call: Callable = tf.function(self._called, autograph=False, input_signature=_SIGNATURE)
+        call = tf.function(self._called, autograph=False, input_signature=_SIGNATURE)
+        # Now, not at the first call: names in the graph hold a number that counts every tensor made so far, by the
+        # feed's threads too, and XLA's cache knows programs by names.
+        self._call: Callable = call.get_concrete_function()
 
     def __call__(
         self,
