@@ -11,286 +11,23 @@
     python -m cluster.rehearse down
 
 The head, which runs the jobs' drivers, has no CPUs for anything else; each node has its own raylet. All listen on
-127.0.0.1, and take a token of everybody, which `env` tells the shell where to find. `kill` is kill -9 of the node's
-processes, as when a machine goes down; without its head a cluster is gone, and `restart` starts all of its nodes again.
+127.0.0.1 and require a token from every client; `env` sets the variables that name its file. `kill` is kill -9 of the
+node's processes, as when a machine fails. A cluster ends with its head, and `restart` starts all of its nodes again.
 """
 
-import argparse
-import contextlib
-import json
 import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
-from cluster.ray_internals import NODE_HAS_STARTED
-from fer_data.errors import UserError
+from cluster.rehearsal import Rehearsal
+from fer_data.commands import Parser, exit_with_code, refusal
 
-HEAD = "head"
-REHEARSED_GPU = "rehearsed_gpu"
-"""The resource, by Ray's name, of nodes whose GPUs only pretend: jobs plan with them, and compute on processors."""
-_STATE = "cluster.json"
-_PATIENCE_SECONDS = 180
-_ATTEMPTS = 3
 _GPUS_HELP = "GPUs that each node rehearses: jobs plan with them and compute on processors"
-
-
-@dataclass
-class Rehearsal:
-    """A running cluster: the head's ports, and for each node by name the session of its processes, its CPUs and GPUs.
-
-    `metrics` has the ports at which the nodes tell Prometheus how they and their jobs do. Each node has a folder of its
-    own in `disks`, as each machine has its disk: where nodes share one, Ray unpacks a job's working directory anew
-    under the feet of those that run in it.
-    """
-
-    folder: str
-    disks: str
-    port: int
-    dashboard_port: int
-    nodes: dict[str, int] = field(default_factory=dict)
-    cpus: dict[str, int] = field(default_factory=dict)
-    gpus: dict[str, int] = field(default_factory=dict)
-    metrics: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def up(cls, folder: Path, *, nodes: int, cpus: int, gpus: int = 0) -> "Rehearsal":
-        """Start a head and `nodes` nodes of `cpus` CPUs each, called 1, 2 …; returns when jobs can be submitted.
-
-        `gpus` is how many GPUs each node rehearses. Raises UserError when there is one in `folder` already.
-        """
-        if (folder / _STATE).exists():
-            raise UserError(f"{folder} has a cluster: end it with `python -m cluster.rehearse down`")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        token = os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(token, "w") as file:
-            file.write(secrets.token_hex(32))
-        port, dashboard = free_ports(2)
-        disks = tempfile.mkdtemp(prefix="ray_")  # Not in `folder`: the path of a socket must be short.
-        cluster = cls(str(folder), disks, port, dashboard)
-        try:
-            cluster._start_all({str(name): (cpus, gpus) for name in range(1, nodes + 1)})
-        except BaseException:
-            cluster.down()
-            raise
-        return cluster
-
-    @classmethod
-    def open(cls, folder: Path) -> "Rehearsal":
-        """The cluster in `folder`. Raises UserError when there is none."""
-        try:
-            return cls(**json.loads((folder / _STATE).read_text()))
-        except FileNotFoundError:
-            raise UserError(f"{folder} has no cluster: start one with `python -m cluster.rehearse up`") from None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a client's environment says to reach the cluster, token included by its file's name."""
-        return {
-            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard_port}",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(Path(self.folder) / "token"),
-        }
-
-    def restart(self) -> None:
-        """End what is left of the cluster and start its head and nodes again, under their names and ports."""
-        sizes = {name: (cpus, self.gpus.get(name, 0)) for name, cpus in self.cpus.items()}
-        for session in self.nodes.values():
-            _kill_session(session)
-        self.nodes.clear()
-        self._start_all(sizes)
-
-    def add(self, name: str, *, cpus: int = 1, gpus: int = 0) -> None:
-        """Start a node called `name`, which rehearses `gpus` GPUs.
-
-        Raises UserError when that name is taken or is no plain name.
-        """
-        if not name.isidentifier() and not name.isalnum():
-            raise UserError(f"a node's name may hold letters, digits and '_', not {name!r}")
-        if name in self.nodes:
-            raise UserError(f"there is a node called {name} already: the nodes are {', '.join(self.nodes)}")
-        self.cpus[name], self.gpus[name] = cpus, gpus
-        self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
-
-    def kill(self, name: str) -> None:
-        """End the node called `name` at once, as when its machine goes down. Raises UserError when there is none."""
-        if name not in self.nodes:
-            raise UserError(f"there is no node called {name}: the nodes are {', '.join(self.nodes)}")
-        _kill_session(self.nodes.pop(name))
-        if HEAD in self.nodes:  # Else the whole cluster is down, and `restart` starts all of it.
-            self.cpus.pop(name, None)
-            self.gpus.pop(name, None)
-        self._save()
-
-    def down(self) -> None:
-        """End every node, and remove what Ray has kept for it, its logs too."""
-        for session in reversed(self.nodes.values()):
-            _kill_session(session)
-        shutil.rmtree(self.disks, ignore_errors=True)
-        for name in (_STATE, "token"):
-            (Path(self.folder) / name).unlink(missing_ok=True)
-
-    def processes(self, name: str) -> dict[int, str]:
-        """Process ids and command lines of the node's living processes."""
-        return _members(self.nodes[name]) if name in self.nodes else {}
-
-    def is_running(self, name: str) -> bool:
-        """Whether any of the node's processes is there."""
-        return bool(self.processes(name))
-
-    def _start_all(self, sizes: dict[str, tuple[int, int]]) -> None:
-        self._start(
-            HEAD,
-            *("--head", "--port", self.port, "--num-cpus", 0, "--include-dashboard", "true"),
-            *("--dashboard-host", "127.0.0.1", "--dashboard-port", self.dashboard_port),
-            *("--ray-client-server-port", free_ports(1)[0]),
-        )
-        for name, (cpus, gpus) in sizes.items():
-            self.add(name, cpus=cpus, gpus=gpus)
-        self._wait_for_agent()
-
-    def _start(self, name: str, *arguments: object) -> None:
-        """Start a node and wait until the head knows it; again when it ends at once, as where a port was taken."""
-        for attempt in reversed(range(_ATTEMPTS)):
-            try:
-                self._start_once(name, *arguments)
-                return
-            except UserError:
-                if not attempt or self.is_running(name):
-                    raise
-                _kill_session(self.nodes[name])
-
-    def _start_once(self, name: str, *arguments: object) -> None:
-        agent, grpc, runtime, self.metrics[name] = free_ports(4)
-        gpus = self.gpus.get(name, 0)
-        resources = {f"node_{name}": 1} | ({REHEARSED_GPU: gpus} if gpus else {})
-        command = [
-            *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
-            *("--temp-dir", Path(self.disks) / name),
-            *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
-            *("--runtime-env-agent-port", runtime, "--metrics-export-port", self.metrics[name]),
-            # Said even where it is 0: else each node counts the machine's GPUs as its own.
-            *("--num-gpus", gpus, "--disable-usage-stats", "--resources", json.dumps(resources)),
-            *arguments,
-        ]
-        environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
-        environment.pop("RAY_ADDRESS", None)
-        if gpus:
-            environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses to count more GPUs than it lists.
-        # Jobs run with the `python` of the environment that Ray was started in.
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-        with (Path(self.folder) / f"{name}.log").open("w") as log:
-            process = subprocess.Popen(
-                [str(part) for part in command],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self.nodes[name] = process.pid
-        self._save()
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while NODE_HAS_STARTED not in (Path(self.folder) / f"{name}.log").read_text():
-            self._check(name, deadline)
-
-    def _check(self, name: str, deadline: float) -> None:
-        time.sleep(0.25)
-        if not self.is_running(name) or time.monotonic() > deadline:
-            raise UserError(f"node {name} did not start: see {self.folder}/{name}.log")
-
-    def _wait_for_agent(self) -> None:
-        """Until jobs can be submitted, which is some seconds after the head has started."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while self._get("/api/jobs/") is None:
-            self._check(HEAD, deadline)
-
-    def _get(self, path: str) -> dict | None:
-        token = (Path(self.folder) / "token").read_text()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.dashboard_port}{path}", headers={"Authorization": f"Bearer {token}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                answer = json.loads(response.read())
-                return answer if isinstance(answer, dict) else {"answer": answer}
-        except (OSError, ValueError):
-            return None
-
-    def _save(self) -> None:
-        temporary = Path(self.folder) / f".unfinished-{_STATE}"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
-        temporary.replace(Path(self.folder) / _STATE)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
-
-
-def _members(session: int) -> dict[int, str]:
-    """Process ids and command lines of a session's living processes and of all that descend from them.
-
-    Ray's own processes stay in the session of their `ray start`; the driver of a job begins one of its own.
-    """
-    sessions: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
-    commands: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                state, parent, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-                if state != "Z":
-                    pid = int(entry.name)
-                    sessions[pid] = int(its_session)
-                    children.setdefault(int(parent), []).append(pid)
-                    commands[pid] = (entry / "cmdline").read_text().replace("\0", " ").strip()
-        except OSError:
-            continue  # It has ended since.
-    found: dict[int, str] = {}
-    frontier = [pid for pid, its_session in sessions.items() if its_session == session]
-    while frontier:
-        pid = frontier.pop()
-        if pid not in found:
-            found[pid] = commands.get(pid, "")
-            frontier += children.get(pid, [])
-    return found
-
-
-def _kill_session(session: int) -> None:
-    """kill -9 of every process of a session, and of those that they have started meanwhile."""
-    while pids := _members(session):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help lists the options")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """One command of the rehearsal."""
-    parser = _Parser("python -m cluster.rehearse", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = Parser("python -m cluster.rehearse", description=__doc__)
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "fer_jobs" / "rehearsal"
     parser.add_argument("--folder", type=Path, default=default, help=f"where the cluster's state is ({default})")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -307,11 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("restart", "env", "status", "down"):
         commands.add_parser(name)
     options = parser.parse_args(argv)
-    if options.command in ("up", "add") and (options.cpus < 1 or options.gpus < 0):
-        raise UserError("--cpus must be 1 or more and --gpus 0 or more")
+    for name, least in (("nodes", 0), ("cpus", 1), ("gpus", 0)):
+        if (number := getattr(options, name, least)) < least:
+            raise refusal(f"--{name} must be {least} or more (it is {number})")
     if options.command == "up":
-        if options.nodes < 0:
-            raise UserError("--nodes must be 0 or more")
         cluster = Rehearsal.up(options.folder, nodes=options.nodes, cpus=options.cpus, gpus=options.gpus)
         print(f'head and {options.nodes} nodes are up: eval "$(python -m cluster.rehearse env)" and submit jobs')
         return
@@ -335,8 +71,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
+    exit_with_code(main)

@@ -14,20 +14,18 @@ With `--card` it says how much of the card one worker uses at that rate (MFU): w
 larger network costs less than more cards.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TRAINABLE_PARAMETERS = {"cnn": 489_671, "compact": 406_569, "resnet50": 23_627_303}
-MULTIPLY_ADDS = {"cnn": 228_547_968, "compact": 51_585_216, "resnet50": 203_526_368}
-"""Of an image's forward pass, at 48×48 pixels."""
+from fer_data.commands import Parser, exit_with_code, refusal
+from fer_models.catalogue import NETWORKS
+
 BYTES_PER_IMAGE = 2_335
 """Of a prepared data set: FER-2013's 32,298 rows take 75 MB."""
 
 
 @dataclass(frozen=True)
-class Network:
+class Link:
     """What joins the workers: bytes per second each way, and seconds for a message to arrive."""
 
     bandwidth: float
@@ -46,17 +44,17 @@ class Step:
         return self.compute + self.reduce
 
 
-def step(workers: int, *, rate: float, batch: int, gradient_bytes: int, network: Network) -> Step:
+def step(workers: int, *, rate: float, batch: int, gradient_bytes: int, link: Link) -> Step:
     """A step of `batch` images on `workers` workers that each compute `rate` images per second."""
     hops = 2 * (workers - 1)
-    return Step(batch / (workers * rate), hops / workers * gradient_bytes / network.bandwidth + hops * network.latency)
+    return Step(batch / (workers * rate), hops / workers * gradient_bytes / link.bandwidth + hops * link.latency)
 
 
-def useful_workers(*, rate: float, batch: int, gradient_bytes: int, network: Network) -> int:
+def useful_workers(*, rate: float, batch: int, gradient_bytes: int, link: Link) -> int:
     """The most workers that compute for at least as long as their gradients travel."""
     workers = 1
     while workers < batch:
-        more = step(workers + 1, rate=rate, batch=batch, gradient_bytes=gradient_bytes, network=network)
+        more = step(workers + 1, rate=rate, batch=batch, gradient_bytes=gradient_bytes, link=link)
         if more.reduce > more.compute:
             break
         workers += 1
@@ -67,17 +65,15 @@ def use_of_card(model: str, rate: float, card: str, precision: str) -> str:
     """The arithmetic of one worker at `rate` images per second, and its share of what `card` can do."""
     from jobs.training.throughput import peak_tflops, tflops  # Light, but of a folder above this one.
 
-    done, peak = tflops(MULTIPLY_ADDS[model], rate), peak_tflops(card, precision)
+    done, peak = tflops(NETWORKS[model].multiply_adds, rate), peak_tflops(card, precision)
     share = f"{done / peak:.1%} of what {card} can do in {precision}" if peak else f"of {card} the peak is not known"
     return f"one worker: {done:.1f} TFLOP/s, {share}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        "python -m cluster.sizing", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--model", choices=TRAINABLE_PARAMETERS, required=True)
+    parser = Parser("python -m cluster.sizing", description=__doc__)
+    parser.add_argument("--model", choices=list(NETWORKS), required=True)
     parser.add_argument("--rate", type=float, required=True, help="images per second of one worker, measured")
     parser.add_argument("--card", help="the worker's GPU, such as H200: also say how much of it the rate uses")
     parser.add_argument(
@@ -94,10 +90,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--price", type=float, default=0.0, help="of a worker for an hour")
     options = parser.parse_args(argv)
-    network = Network(options.gbit * 1e9 / 8, options.latency)
-    gradient_bytes = 4 * TRAINABLE_PARAMETERS[options.model]
+    for name in ("rate", "gbit", "batch", "images", "epochs"):
+        if not getattr(options, name) > 0:
+            raise refusal(f"--{name} must be above 0 (it is {getattr(options, name)})")
+    link = Link(options.gbit * 1e9 / 8, options.latency)
+    network = NETWORKS[options.model]
+    gradient_bytes = 4 * network.trainable_parameters
     print(
-        f"{options.model}: {MULTIPLY_ADDS[options.model] / 1e6:.0f} M multiply-adds an image, "
+        f"{options.model}: {network.multiply_adds / 1e6:.0f} M multiply-adds an image, "
         f"{gradient_bytes / 1e6:.1f} MB of gradients, {options.images:,} images "
         f"({options.images * BYTES_PER_IMAGE / 1e9:.2g} GB prepared), {options.epochs} epochs"
     )
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch = options.batch * (workers if options.per_worker else 1)
         if batch < workers:
             break
-        one = step(workers, rate=options.rate, batch=batch, gradient_bytes=gradient_bytes, network=network)
+        one = step(workers, rate=options.rate, batch=batch, gradient_bytes=gradient_bytes, link=link)
         rate = batch / one.seconds
         hours = options.images * options.epochs / rate / 3600
         print(
@@ -116,9 +116,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{rate / (workers * options.rate):11.0%} {hours:10.3f} {hours * workers * options.price:9.2f}"
         )
     if not options.per_worker:
-        most = useful_workers(rate=options.rate, batch=options.batch, gradient_bytes=gradient_bytes, network=network)
+        most = useful_workers(rate=options.rate, batch=options.batch, gradient_bytes=gradient_bytes, link=link)
         print(f"beyond {most} workers the gradients of a batch of {options.batch} travel for longer than it computes")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    exit_with_code(main)

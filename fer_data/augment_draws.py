@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import with_config
 
+from fer_data.commands import check
+
 _SIDE = 48
 
 
@@ -57,8 +59,7 @@ class AugmentationConfig:
         }
         for name, highest in limits.items():
             value = getattr(self, name)
-            if not 0 <= value <= highest:
-                raise ValueError(f"--{name.replace('_', '-')} must be between 0 and {highest:g}, not {value:g}")
+            check(0 <= value <= highest, f"--{name.replace('_', '-')} must be between 0 and {highest:g}", value)
 
     @property
     def warps(self) -> bool:

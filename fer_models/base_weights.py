@@ -8,10 +8,11 @@ import numpy as np
 
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
+from fer_models.catalogue import BACKBONE_STAGES
 from fer_models.checkpoint import load_model
 from fer_models.foreign_files import HDF5_MAGIC, is_folder
 from fer_models.hdf5 import MAX_BYTES, read_layer_weights
-from fer_models.resnet50 import BACKBONE_STAGES, preprocessing_of, stages
+from fer_models.resnet50 import preprocessing_of, stages
 
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{IMAGENET_FILE}"

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError, with_config
+from pydantic import with_config
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.validation import validated
 
 FORMAT_VERSION = 1
 _PACKAGES = ("ray", "tensorflow", "keras", "numpy")
@@ -55,12 +56,7 @@ class Card:
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "Card":
         """Raises UserError, naming `where`, when `text` is not a card of this format."""
-        try:
-            card = TypeAdapter(cls).validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise UserError(f"{where}: not a checkpoint card ({place}: {first['msg']})") from None
+        card = validated(cls, text, f"{where}: not a checkpoint card")
         if card.format_version > FORMAT_VERSION:
             raise UserError(
                 f"{where}: written by a newer version (format {card.format_version}, "

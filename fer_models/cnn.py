@@ -1,10 +1,8 @@
-"""The original project's network: 489,735 parameters, of which 489,671 trainable."""
+"""The original project's network."""
 
 import keras
 
 from fer_data.emotions import NUM_CLASSES
-
-PARAMETERS = 489_735
 
 
 def cnn(dropout: float = 0.4) -> keras.Model:

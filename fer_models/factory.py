@@ -1,31 +1,27 @@
 """From a model's name to the model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import keras
 
-from fer_models.cnn import cnn
-from fer_models.compact import compact
-from fer_models.resnet50 import resnet50
-
-MODELS: dict[str, Callable[..., keras.Model]] = {"cnn": cnn, "compact": compact, "resnet50": resnet50}
+from fer_models.catalogue import NETWORKS
 
 
-def create_model(name: str, *, dropout: float | None = None, precision: str = "float32", **options: Any) -> keras.Model:
+def create_model(name: str, *, precision: str = "float32", **options: Any) -> keras.Model:
     """A new model, initialised from Keras's global seed.
 
     `precision` is a Keras dtype policy (`float32`, `mixed_bfloat16`,
     `mixed_float16`): variables and probabilities are float32 under each.
-    `dropout` replaces the network's own rate; `options` are the network's own
-    (`width` of `compact`; `input_size`, `head` and `preprocessing` of `resnet50`). Raises KeyError for an unknown name.
+    `options` are the arguments of the network's own function, such as
+    `dropout`. Raises KeyError for an unknown name.
     """
-    if dropout is not None:
-        options["dropout"] = dropout
+    module, _, function = NETWORKS[name].builder.partition(":")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        return MODELS[name](**options)
+        return getattr(import_module(module), function)(**options)
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -1,23 +1,19 @@
-"""ResNet-50 with the original project's head: 23,680,487 parameters, of which 23,627,303 trainable."""
+"""ResNet-50 with the original project's head."""
 
-from typing import Literal
+from typing import get_args
 
 import keras
 
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
+from fer_models.catalogue import BACKBONE_STAGES, Head, Preprocessing
 
-PARAMETERS = 23_680_487
-HEADS = ("published", "pooled")
-PREPROCESSINGS = ("divide_by_255", "imagenet")
+HEADS = get_args(Head)
+PREPROCESSINGS = get_args(Preprocessing)
 INPUT_SIZES = (48, 224)
-BACKBONE_STAGES = ("stem", "conv2", "conv3", "conv4", "conv5")
 STAGES = (*BACKBONE_STAGES, "head")
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 _MEAN_LAYER = "subtract_imagenet_mean"
-
-Head = Literal["published", "pooled"]
-Preprocessing = Literal["divide_by_255", "imagenet"]
 
 
 def resnet50(

@@ -1,20 +1,19 @@
-"""What every job's command line shares: options from a dataclass, one-line errors, exit codes."""
+"""A job's command line, which tyro generates from a dataclass."""
 
-import contextlib
-import io
-import os
-import re
-import sys
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import dataclasses
+import types
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, Union, get_args
 
 import tyro
+from tyro import _errors as events  # Private, but the only form in which tyro gives errors as data; seen in 1.0.17.
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from fer_data.errors import UserError
+from fer_data.commands import refusal
 
 Options = TypeVar("Options")
-
-_BOX_DRAWING = re.compile(r"[\u2500-\u257f]+")
+_REGISTRY = ConstructorRegistry()
 
 
 def parse(
@@ -28,46 +27,68 @@ def parse(
 
     Nested dataclasses give plain flags without their group's name. Raises
     UserError, in one line, for an option that is unknown, missing or out of
-    range; a dataclass states its ranges by raising ValueError or UserError
-    from `__post_init__`.
+    range; a dataclass states its ranges by raising ValueError from
+    `__post_init__`.
     """
     extra: dict[str, Any] = {} if default is None else {"default": default}
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            return tyro.cli(
-                options,
-                args=sys.argv[1:] if argv is None else argv,
-                description=description,
-                config=(tyro.conf.OmitArgPrefixes,),
-                **extra,
-            )
-    except SystemExit as stop:
-        if stop.code:
-            raise UserError(_one_line(captured.getvalue())) from None
-        raise
+
+    def refuse(event: events.ParseErrorEvent) -> None:
+        if message := _message(event, list(_flags(options))):
+            raise refusal(message)
+
+    with events.on_parse_error(refuse):
+        return tyro.cli(
+            options,
+            args=argv,
+            description=description,
+            config=(tyro.conf.OmitArgPrefixes,),
+            registry=_REGISTRY,
+            **extra,
+        )
 
 
-def exit_with_code(main: Callable[[], object]) -> None:
-    """Run `main` and exit: 0 done, 1 the job failed (with its traceback), 2 a user's mistake, in one line."""
-    try:
-        main()
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # Whoever read the output has had enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(1)
+def _message(event: events.ParseErrorEvent, flags: list[str]) -> str | None:
+    """What tyro refuses, in the words of Python's own parser; None for an event that no option here can cause."""
+    match event:
+        case events.UnrecognizedArgs(tokens=tokens):
+            close = get_close_matches(tokens[0].partition("=")[0], flags, 1, 0.8)
+            return f"unrecognized arguments: {' '.join(tokens)}" + (f" (did you mean {close[0]}?)" if close else "")
+        case events.InvalidChoice(argument=argument, value=value, choices=choices):
+            listed = ", ".join(map(repr, choices))
+            return f"argument {argument.display_name()}: invalid choice: {value!r} (choose from {listed})"
+        case events.BadValue(argument=argument):
+            return f"argument {argument.display_name()}: expected one argument"
+        case events.MissingArgs(missing_arguments=missing):
+            names = ", ".join(each.arg.display_name() for each in missing)
+            return f"the following arguments are required: {names}"
+        case events.InstantiationFailure(message=message, argument=argument):
+            # A dataclass that refuses its values names the option itself.
+            return f"argument {argument.display_name()}: {message}" if argument else message
+    return None
 
 
-def _one_line(box: str) -> str:
-    """The parser's framed message as a line: without frame, title and help text."""
-    body = box.splitlines()[1:]
-    text = re.sub(r"\s+", " ", " ".join(_BOX_DRAWING.sub(" ", line) for line in body))
-    message = re.split(r"Argument helptext:|For full helptext", text)[0].strip()
-    # A dataclass that refuses its values names the option itself.
-    message = re.sub(r"^Error parsing [a-z_.]+: ", "", message).removesuffix(".")
-    return f"{message}; --help lists the options"
+def _flags(options: type) -> Iterator[str]:
+    """The flags of a dataclass and of the dataclasses inside it."""
+    for field in dataclasses.fields(options):
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            yield from _flags(field.type)
+        else:
+            yield f"--{field.name.replace('_', '-')}"
+
+
+@_REGISTRY.primitive_rule
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """`STR` rather than `{None}|STR` in the help of an option that may be None; the word None still sets it so."""
+    kinds = [kind for kind in get_args(info.type) if kind is not type(None)]
+    if info.type_origin not in (Union, types.UnionType) or len(kinds) != 1:
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return None
+    return dataclasses.replace(
+        spec,
+        instance_from_str=lambda words: None if words == ["None"] else spec.instance_from_str(words),
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else spec.str_from_instance(value),
+        choices=spec.choices and (*spec.choices, "None"),
+    )

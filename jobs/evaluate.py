@@ -1,21 +1,22 @@
-"""Score any number of checkpoints on the images of a split, and say how good, where wrong, how sure, which better.
+"""Score any number of checkpoints on the images of a split, and report which is best, how good and how sure that is.
 
     python jobs/evaluate.py --checkpoint runs/a/best runs/b/best --data fer2013.zip --split test --out reports/ab
-    python jobs/evaluate.py --checkpoint original=CNNMODELfinal.keras mine=runs/a/best --data fer2013.zip \
+    python jobs/evaluate.py --checkpoint original=CNNMODELfinal.keras mine=runs/a/best --data fer2013.zip \\
         --split public_test --ensemble --corruptions --out reports/robust
     python jobs/evaluate.py --compare reports/*
     ray job submit --working-dir . -- python jobs/evaluate.py --checkpoint s3://bucket/a --data s3://bucket/fer2013 ...
 
 Two checkpoints on the 3,589 images of the public test take half a minute on 2 cores. Without --data it scores the
-built-in drawn faces. The same command again resumes what was interrupted. Prints the main figures and where the
-report is: report.html for reading, Parquet tables for everything else.
+built-in drawn faces. The same command again resumes what was interrupted. It prints the main figures and the paths of
+the report, report.html for people and Parquet tables for programs.
 """
 
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from jobs.command_line import exit_with_code, parse
+from fer_data.commands import exit_with_code
+from jobs.command_line import parse
 from jobs.evaluation.options import EvaluateOptions
 
 

@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from fer_data.errors import UserError
+from fer_data.commands import exit_with_code
 from fer_data.storage import absolute, join, redacted
-from jobs.command_line import exit_with_code, parse
+from jobs.command_line import parse
 from jobs.tensorflow_environment import quiet_start, tensorflow_environment
 
 
@@ -34,7 +34,7 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if not self.formats or len(set(self.formats)) < len(self.formats):
-            raise UserError("--formats must name one or more formats, each once")
+            raise ValueError("--formats must name one or more formats, each once")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.rehearse import REHEARSED_GPU
+from cluster.rehearsal import REHEARSED_GPU
 from fer_data.errors import UserError
 from fer_data.storage import one_line
 from jobs.tensorflow_environment import tensorflow_environment

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_data.audit import Finding
+from fer_data.commands import check, exit_with_code
 from fer_data.emotions import CLASSES
-from fer_data.errors import UserError
 from fer_data.in_order import Decode, decode_on_threads
 from fer_data.manifest import Manifest
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
-from jobs.command_line import exit_with_code, parse
+from jobs.command_line import parse
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class PrepareOptions:
     """Replace the data set that is in the folder."""
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UserError(f"--workers {self.workers}: give 1 or more")
+        check(0 <= self.max_rejected <= 1, "--max-rejected must be in 0 to 1", self.max_rejected)
+        check(self.workers is None or self.workers >= 1, "--workers must be 1 or more", self.workers)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,9 +89,9 @@ def audit_table(audit: Sequence[Finding]) -> Table:
     table = Table("check", title="Audit", title_justify="left")
     for usage in usages:
         table.add_column(usage, justify="right")
-    for check in dict.fromkeys(finding.check for finding in audit):
-        counts = {finding.usage: f"{finding.count:,}" for finding in audit if finding.check == check}
-        table.add_row(check, *(counts.get(usage, "") for usage in usages))
+    for title in dict.fromkeys(finding.check for finding in audit):
+        counts = {finding.usage: f"{finding.count:,}" for finding in audit if finding.check == title}
+        table.add_row(title, *(counts.get(usage, "") for usage in usages))
     return table
 
 

@@ -6,8 +6,8 @@
         --storage s3://bucket/runs --workers-per-trial 2
 
 The first trial is the configuration itself: the model's recipe, --config, and the options below. The same command
-again goes on where it was stopped; with more --trials it adds to them. Prints where the best checkpoint, its
-configuration and the report are.
+again goes on where it was stopped; with more --trials it adds to them. It prints the paths of the best checkpoint,
+its configuration and the report.
 """
 
 import os
@@ -16,18 +16,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from cluster.ray_internals import MANY_WORKERS
-from jobs.command_line import exit_with_code, parse
-from jobs.training.options import base_config
-from jobs.tuning.options import SweepOptions
-
-MODELS = ("compact", "cnn", "resnet50")
+from fer_data.commands import exit_with_code
+from jobs.tuning.options import parse_sweep_options
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    default = SweepOptions(train=base_config(argv, MODELS))
-    options = parse(SweepOptions, argv, default=default, description=__doc__)
-    options.train.distillation.require_teacher()
-    # Ray warns of the processes that a trial has beside its workers; none of them computes.
+    options = parse_sweep_options(argv, __doc__)
+    # Ray warns about the processes that a trial has beside its workers; none of them computes.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", MANY_WORKERS)
     from jobs.tuning.driver import sweep  # Ray takes seconds to import: after the options are known to be good.
 

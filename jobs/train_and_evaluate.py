@@ -11,11 +11,11 @@ cores, and gets four in five of the held-out drawings right.
 import sys
 from collections.abc import Sequence
 
+from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
 from fer_data.errors import UserError
 from fer_data.splits import split
-from jobs import evaluate, train_cnn
-from jobs.command_line import exit_with_code
+from jobs import evaluate
 from jobs.training.command import run_training_job
 from jobs.training.recipes import FIRST_RUN
 
@@ -23,7 +23,7 @@ from jobs.training.recipes import FIRST_RUN
 def main(argv: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if argv is None else argv)
     chosen = any(option.partition("=")[0] in ("--data", "--model", "--config") for option in argv)
-    result = run_training_job(argv, train_cnn.MODELS, __doc__, None if chosen else FIRST_RUN)
+    result = run_training_job(argv, "train_cnn", __doc__, None if chosen else FIRST_RUN)
     try:
         split(open_dataset(result.data), "test", result.protocol)
         held_out = "test"

@@ -5,20 +5,18 @@
     ray job submit --working-dir . -- python jobs/train_cnn.py --data s3://bucket/fer2013 --storage s3://bucket/runs
 
 Without --data it trains on the built-in drawn faces. The same command again
-resumes after the last finished epoch. Prints where checkpoint, history and
-curves are.
+resumes after the last finished epoch. It prints the paths of the checkpoint,
+the history and the curves.
 """
 
 from collections.abc import Sequence
 
-from jobs.command_line import exit_with_code
+from fer_data.commands import exit_with_code
 from jobs.training.command import run_training_job
-
-MODELS = ("cnn", "compact")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_training_job(argv, MODELS, __doc__)
+    run_training_job(argv, "train_cnn", __doc__)
 
 
 if __name__ == "__main__":

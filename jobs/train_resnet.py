@@ -4,18 +4,18 @@
         --freeze stem conv2 conv3=5 --stage-rate 0.5 --learning-rate 3e-4
     ray job submit --working-dir . -- python jobs/train_resnet.py --data s3://bucket/fer2013 --storage s3://bucket/runs
 
-Without options it trains as the original project did, from scratch where --weights is not given. The same command
-again resumes after the last finished epoch. Prints where checkpoint, history and curves are.
+Without options it trains as the original project did: from scratch. The same command again resumes after the last
+finished epoch. It prints the paths of the checkpoint, the history and the curves.
 """
 
 from collections.abc import Sequence
 
-from jobs.command_line import exit_with_code
+from fer_data.commands import exit_with_code
 from jobs.training.command import run_training_job
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_training_job(argv, ("resnet50",), __doc__)
+    run_training_job(argv, "train_resnet", __doc__)
 
 
 if __name__ == "__main__":

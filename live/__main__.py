@@ -1,4 +1,4 @@
-"""Watch faces and their expressions: a webcam's, by default.
+"""Show faces and their expressions, from a webcam by default.
 
     python -m live
     python -m live --source clip.mp4 --no-window --log faces.csv --save annotated.mp4
@@ -10,32 +10,27 @@ unless asked for.
 """
 
 import os
-import sys
 
-from fer_data.errors import UserError
+from fer_data.commands import exit_with_code
 
 
 def main() -> None:
-    """Run, and exit: 0 done, 1 failed, 2 a user's mistake, in one line."""
-    # What FFmpeg and Qt say of a damaged file or of fonts; ours says what to do.
+    """Watch as the command line says."""
+    # FFmpeg and Qt report damaged files and missing fonts in their own words; our message says what to do.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
-    try:
-        from live.options import parse
-        from live.session import run
-        from live.terminal import fail_in_one_line, say, warn
+    from live.options import parse
 
-        options = parse(None, __doc__)
-        try:
-            run(options, say, warn)
-        except OSError as error:
-            raise fail_in_one_line(error) from error
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:  # Before there was a run to end.
-        sys.exit(130)
+    options = parse(None, __doc__)
+    # OpenCV takes a while to import: after the options are known to be good.
+    from live.session import run
+    from live.terminal import fail_in_one_line, say, warn
+
+    try:
+        run(options, say, warn)
+    except OSError as error:
+        raise fail_in_one_line(error) from error
 
 
 if __name__ == "__main__":
-    main()
+    exit_with_code(main)

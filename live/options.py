@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from fer_data.errors import UserError
+from fer_data.commands import Parser, check
 
 _DETECTOR = "haar, BlazeFace's .tflite or YuNet's .onnx file (default: BlazeFace if installed, else haar)"
 
@@ -33,28 +32,18 @@ class LiveOptions:
     bars: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("detect_every", 1), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name.replace('_', '-')} must be {least} or more (it is {getattr(self, name)})")
-        if self.detect_size is not None and not 64 <= self.detect_size <= 4096:
-            raise UserError(f"--detect-size must be 64 to 4096 pixels (it is {self.detect_size})")
-        if not 0 <= self.smoothing <= 60:
-            raise UserError(f"--smoothing must be 0 to 60 seconds (it is {self.smoothing:g})")
-        if self.web is not None and not 0 <= self.web <= 65535:
-            raise UserError(f"--web must be a port, 0 to 65535 (it is {self.web})")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help lists the options")
+        check(self.detect_every >= 1, "--detect-every must be 1 or more", self.detect_every)
+        check(self.threads >= 1, "--threads must be 1 or more", self.threads)
+        size = self.detect_size
+        check(size is None or 64 <= size <= 4096, "--detect-size must be 64 to 4096 pixels", size)
+        check(0 <= self.smoothing <= 60, "--smoothing must be 0 to 60 seconds", self.smoothing)
+        check(self.web is None or 0 <= self.web <= 65535, "--web must be a port, 0 to 65535", self.web)
 
 
 def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
     """The options in `argv`. Raises UserError, in one line, for those that are unknown or out of range."""
     default = LiveOptions()
-    parser = _Parser(
-        "python -m live", description=description, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=True
-    )
+    parser = Parser("python -m live", description=description)
     add = parser.add_argument
     add("--source", default=default.source, help="camera index, video, image, folder of images, or URL (default 0)")
     add("--checkpoint", metavar="PATH", help="a checkpoint's folder or a .tflite file (default: the released one)")
@@ -67,8 +56,10 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
         metavar="PIXELS",
         help="longer side of the frame that the detector sees: 320, and 960 for images",
     )
-    add("--smoothing", type=float, default=default.smoothing, metavar="SECONDS", help="memory of each face; 0 for none")
-    add("--threads", type=int, default=default.threads, metavar="N", help="of the classifier")
+    add(
+        "--smoothing", type=float, default=default.smoothing, metavar="SECONDS", help="average faces over this; 0: none"
+    )
+    add("--threads", type=int, default=default.threads, metavar="N", help="threads of the classifier")
     add("--no-window", dest="window", action="store_false", help="open no window")
     add("--web", type=int, metavar="PORT", help="serve the picture on 127.0.0.1:PORT instead of a window; 0: any port")
     add("--save", type=Path, metavar="FILE", help="annotated video (.mp4, .avi), or image of an image (.png)")
@@ -78,9 +69,9 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
         type=Path,
         default=default.snapshots,
         metavar="FOLDER",
-        help="where the key s saves (default: here)",
+        help="where the key s saves snapshots (default: here)",
     )
     add("--overwrite", action="store_true", help="replace what --save and --log name")
     add("--mirror", action=argparse.BooleanOptionalAction, help="as in a mirror (default: for cameras)")
     add("--bars", action=argparse.BooleanOptionalAction, default=default.bars, help="probability bars")
-    return LiveOptions(**vars(parser.parse_args(argv)))
+    return parser.build(LiveOptions, argv)

@@ -29,11 +29,12 @@ _MESSAGE_SECONDS = 2.0
 
 
 def run(options: LiveOptions, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-    """Watch until the source is over or someone quits; then tell `say` the summary. `warn` hears what went wrong.
+    """Watch until the source ends or someone quits; then pass the summary to `say`. Problems go to `warn`.
 
-    Raises UserError for what the user can mend, before anything is written; OSError when a file could not be.
+    Raises UserError for what the user can mend, before anything is written; OSError when a file cannot be written; and
+    KeyboardInterrupt after Ctrl-C, once all files are closed and the summary is out.
     """
-    # Whoever is impatient and presses Ctrl-C twice must not break the closing of what is being written.
+    # A second Ctrl-C must not stop the files from being closed.
     with ExitStack() as handlers, ExitStack() as files:
         session = _Session(options, files, warn)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -41,6 +42,8 @@ def run(options: LiveOptions, say: Callable[[str], None], warn: Callable[[str], 
         session.watch()
     for line in session.summary():
         say(line)
+    if session.interrupted:
+        raise KeyboardInterrupt
 
 
 class _Session:
@@ -79,7 +82,7 @@ class _Session:
         self._latencies = Latencies()
         self._frames, self._highest_face, self._still_faces = 0, 0, 0
         self._interval = 0.0
-        self._stopping = self._paused = False
+        self._stopping = self._paused = self.interrupted = False
         self._bars = options.bars
         self._mirror = options.source.isdecimal() if options.mirror is None else options.mirror
         self._analysis: Analysis | None = None
@@ -91,8 +94,9 @@ class _Session:
         self._behind = 0.0
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
-        """End after the frame at hand, as a signal handler."""
+        """Signal handler: end after the current frame."""
         self._stopping = True
+        self.interrupted |= number == signal.SIGINT
 
     def watch(self) -> None:
         while not self._stopping:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.rehearse import REHEARSED_GPU
+from cluster.rehearsal import REHEARSED_GPU
 
 no_real_gpu = pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU to be found")
 

@@ -1,11 +1,11 @@
-"""Before a run is begun: what its options stand for, and whether they go together with the data and the cluster."""
+"""Before a run begins: what its options stand for, and whether they fit each other, the data and the cluster."""
 
 from dataclasses import replace
-from typing import Any
 
 from fer_data.errors import UserError
 from fer_data.storage import absolute, redacted
 from fer_models.card import Card
+from fer_models.catalogue import NETWORKS, Preprocessing
 from fer_models.checkpoint_files import MODEL_FILE, read_card, read_verified
 from fer_models.foreign_files import is_folder
 from jobs.training.config import TrainConfig
@@ -15,25 +15,45 @@ FIRST_CALL = 3
 """The call from which on `--profile` records: those before it trace, compile, and tell how long a step takes."""
 
 
-def resolved(config: TrainConfig) -> TrainConfig:
-    """Paths made absolute and `auto` replaced by what it stands for: what is saved with the run."""
-    backbone = config.backbone
-    if backbone.weights == "imagenet":
-        from fer_models.base_weights import fetch_imagenet
-
-        fetch_imagenet()  # Once, here: ranks that share a machine would race for the file.
-    elif backbone.weights != "none":
-        backbone = replace(backbone, weights=absolute(backbone.weights))
-    if config.model == "resnet50" and backbone.preprocessing == "auto":
-        preprocessing: Any = "imagenet"
-        if backbone.weights == "none":
-            preprocessing = "divide_by_255"
-        elif backbone.weights != "imagenet" and not backbone.weights.endswith(".h5"):
-            preprocessing = read_card(backbone.weights).configuration["backbone"]["preprocessing"]
-        backbone = replace(backbone, preprocessing=preprocessing)
+def absolute_paths(config: TrainConfig) -> TrainConfig:
+    """`config` with every local path made absolute."""
+    backbone, weights = config.backbone, config.backbone.weights
+    if weights not in ("none", "imagenet"):
+        backbone = replace(backbone, weights=absolute(weights))
     distillation = replace(config.distillation, teacher=tuple(map(absolute, config.distillation.teacher)))
     data = None if config.data is None else absolute(config.data)
     return replace(config, data=data, backbone=backbone, distillation=distillation)
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """`config` with absolute paths and `auto` preprocessing decided: what a run saves, and what its ranks build.
+
+    Nothing else decides it. Raises UserError when the weights are a checkpoint that cannot be read.
+    """
+    config = absolute_paths(config)
+    backbone = config.backbone
+    if "backbone" in NETWORKS[config.model].options and backbone.preprocessing == "auto":
+        backbone = replace(backbone, preprocessing=_preprocessing_of(backbone.weights))
+    return replace(config, backbone=backbone)
+
+
+def _preprocessing_of(weights: str) -> Preprocessing:
+    """What a backbone with these weights was trained on."""
+    if weights == "imagenet" or weights.endswith(".h5"):
+        return "imagenet"
+    if weights == "none":
+        return "divide_by_255"
+    theirs = read_card(weights).configuration.get("backbone", {}).get("preprocessing")
+    # Of another kind of network the card says nothing; its weights are refused when they are loaded.
+    return "imagenet" if theirs == "imagenet" else "divide_by_255"
+
+
+def fetch_weights(config: TrainConfig) -> None:
+    """Fetch the published weights that a run starts from, once: ranks that share a machine would race for the file."""
+    if config.backbone.weights == "imagenet":
+        from fer_models.base_weights import fetch_imagenet
+
+        fetch_imagenet()
 
 
 def check_sources(config: TrainConfig, fingerprint: str) -> None:

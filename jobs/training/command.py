@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def run_training_job(
     argv: Sequence[str] | None,
-    models: Sequence[str],
+    job: str,
     description: str | None,
     defaults: TrainConfig | None = None,
 ) -> "TrainResult":
-    """Train one of `models` as the command line `argv` says; see `parse_train_options` for `defaults`."""
-    options = parse_train_options(argv, models, description, defaults)
+    """Train as the command line `argv` of `job`, such as train_cnn, says; see `parse_train_options` for `defaults`."""
+    options = parse_train_options(argv, job, description, defaults)
     from jobs.training.driver import train  # Ray takes seconds to import: after the options are known to be good.
 
     console = Console()

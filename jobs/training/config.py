@@ -1,6 +1,6 @@
 """Everything that decides what a training run computes, validated where it is built.
 
-`TrainConfig` says *what* is trained and is saved with the run; `run_options.RunOptions`
+`TrainConfig` says *what* is trained and is saved with the run; `jobs.run_options.RunOptions`
 says *where* it runs and is not: the same configuration gives the same model on
 any number of workers.
 """
@@ -9,14 +9,17 @@ import hashlib
 import json
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError, with_config
+from pydantic import with_config
 
 from fer_data.augment_draws import AugmentationConfig
+from fer_data.commands import check
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
+from fer_data.validation import validated
+from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing, takers
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
@@ -74,16 +77,16 @@ class ScheduleConfig:
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Fine-tuning of ResNet-50; for other models these keep their defaults."""
+    """Fine-tuning of a network with a backbone, ResNet-50; for other networks these keep their defaults."""
 
     weights: str = "none"
     """Where the backbone starts: none, imagenet (fetched by Keras), a .h5 of ResNet-50 weights without top as Keras
     publishes them, or a checkpoint of a ResNet-50."""
-    preprocessing: Literal["auto", "divide_by_255", "imagenet"] = "auto"
+    preprocessing: Preprocessing | Literal["auto"] = "auto"
     """auto: imagenet with ImageNet weights, that of the checkpoint with a checkpoint, else divide_by_255."""
     input_size: int = 48
     """Side of the image, in pixels, that the model scales its input to: 48 to 224."""
-    head: Literal["published", "pooled"] = "published"
+    head: Head = "published"
     """The original project's head, or global average pooling."""
     freeze: tuple[str, ...] = ()
     """Stages not to train: STAGE for the whole run or STAGE=EPOCHS for its first epochs. Stages: stem, conv2 to
@@ -103,10 +106,14 @@ class BackboneConfig:
         frozen = {}
         for entry in self.freeze:
             stage, _, epochs = entry.partition("=")
-            known = stage in ("stem", "conv2", "conv3", "conv4", "conv5")
+            known = stage in BACKBONE_STAGES
             check(known and (not _ or epochs.isdigit()), "--freeze takes stem, conv2 … conv5, or STAGE=EPOCHS", entry)
             frozen[stage] = float(epochs) if epochs else math.inf
         return frozen
+
+    def builder_arguments(self) -> dict[str, Any]:
+        """What a network with a backbone is built with."""
+        return {"input_size": self.input_size, "head": self.head, "preprocessing": self.preprocessing}
 
 
 @with_config(extra="forbid")
@@ -119,7 +126,7 @@ class DistillationConfig:
     distillation: float = 0.7
     """Share of the loss that is the teachers'; the labels have the rest."""
     temperature: float = 2.0
-    """Above 1, what the teachers hold less probable counts for more."""
+    """Above 1, the classes that the teachers find less probable count for more."""
 
     def __post_init__(self) -> None:
         check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
@@ -141,8 +148,7 @@ class TrainConfig:
 
     model: str = "cnn"
     data: str | None = None
-    """A prepared data set, or FER-2013 in any published form; a path or an s3:// or gs:// URI. Without it, the
-    built-in drawn faces."""
+    """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
     protocol: Literal["challenge", "notebook"] = "challenge"
     """Which rows train and which validate."""
     train_fraction: float = 1.0
@@ -155,17 +161,17 @@ class TrainConfig:
     precision: Precision = "auto"
     """auto: mixed_bfloat16 where every worker's processor has it, mixed_float16 on older GPUs, else float32."""
     dropout: float | None = None
-    """Instead of the model's own rate."""
+    """Dropout rate in place of the network's own."""
     width: float = 1.0
-    """What the filters of compact are multiplied by: a larger network, to teach the small one."""
+    """Multiplies the filters of compact; a wider network can teach the standard one."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "cube_root", "square_root", "balanced"] = "none"
     """balanced: weigh a class by the inverse of its frequency; square_root and cube_root: by that root of it."""
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which is then what is validated and kept; 0: off."""
     calibrate: bool = False
-    """Fit a temperature to the validation rows after each epoch and keep it inside the model, so that its probabilities
-    are as often right as they say."""
+    """Fit a temperature to the validation rows after each epoch and keep it inside the model, so that of the images
+    that it classifies with a probability of 80 %, 80 % are right."""
     monitor: Monitor = "loss"
     """Validation metric by which the best epoch is chosen."""
     patience: int = 20
@@ -178,21 +184,19 @@ class TrainConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
 
     def __post_init__(self) -> None:
+        check(self.model in NETWORKS, f"--model must be one of {', '.join(NETWORKS)}", self.model)
+        self._check_options()
         check(self.data is None or self.data.strip() != "", "--data must name a data set", repr(self.data))
         check(0 < self.train_fraction <= 1, "--train-fraction must be above 0 and at most 1", self.train_fraction)
         check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
         check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
         check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)
-        if self.model != "resnet50" and self.backbone != BackboneConfig():
-            changed = next(n for n, v in asdict(BackboneConfig()).items() if getattr(self.backbone, n) != v)
-            raise ValueError(f"--{changed.replace('_', '-')} is for --model resnet50, not {self.model}")
         check(
             self.dropout is None or 0 <= self.dropout < 1,
             "--dropout must be at least 0 and below 1",
             self.dropout,
         )
         check(0.25 <= self.width <= 8, "--width must be 0.25 to 8", self.width)
-        check(self.model == "compact" or self.width == 1, "--width is for --model compact", self.width)
         check(
             0 <= self.label_smoothing < 1,
             "--label-smoothing must be at least 0 and below 1",
@@ -201,6 +205,26 @@ class TrainConfig:
         check(0 <= self.ema < 1, "--ema must be at least 0 and below 1", self.ema)
         check(self.patience >= 0, "--patience must be 0 or more", self.patience)
         check(0 <= self.seed < 2**31, "--seed must be at least 0 and below 2^31", self.seed)
+
+    def _check_options(self) -> None:
+        """Raises ValueError for an option that this network does not take."""
+        for option in fields(self):
+            models = takers(option.name)
+            plain = option.default if option.default_factory is MISSING else option.default_factory()
+            given = getattr(self, option.name)
+            if models and self.model not in models and given != plain:
+                name = option.name
+                if is_dataclass(given):
+                    name = next(f.name for f in fields(given) if getattr(given, f.name) != getattr(plain, f.name))
+                raise ValueError(f"--{name.replace('_', '-')} is for --model {' or '.join(models)}, not {self.model}")
+
+    def builder_arguments(self) -> dict[str, Any]:
+        """What the network's own function in `fer_models` is called with."""
+        arguments: dict[str, Any] = {}
+        for option in NETWORKS[self.model].options:
+            value = getattr(self, option)
+            arguments |= value.builder_arguments() if isinstance(value, BackboneConfig) else {option: value}
+        return {option: value for option, value in arguments.items() if value is not None}
 
     def identity(self, data_fingerprint: str) -> str:
         """Eight hexadecimal digits, equal for runs that compute the same thing from the same data."""
@@ -220,12 +244,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> "TrainConfig":
         """Raises UserError, naming `where` and the field, for unknown fields and bad values."""
-        try:
-            return TypeAdapter(cls).validate_python(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the configuration"
-            raise UserError(f"{redacted(where)}: {place}: {first['msg']}") from None
+        return validated(cls, values, redacted(where))
 
     @classmethod
     def read(cls, uri: str) -> "TrainConfig":
@@ -239,9 +258,3 @@ class TrainConfig:
         if not isinstance(values, dict):
             raise UserError(f"{redacted(uri)}: not a configuration: give the config.json of a run")
         return cls.from_dict(values, uri)
-
-
-def check(holds: bool, rule: str, value: object) -> None:
-    """Raises ValueError, stating the rule and the value, unless `holds`."""
-    if not holds:
-        raise ValueError(f"{rule} (it is {value})")

@@ -1,4 +1,4 @@
-"""The driver of a training run: data and folder first, then Ray Train, then what came of it."""
+"""The driver of a training run: data and folder first, then Ray Train, then the results."""
 
 import os
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from jobs.data import open_data
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
-from jobs.training.checks import check_profile, check_shares, check_sources, resolved
+from jobs.training.checks import check_profile, check_shares, check_sources, fetch_weights, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.curves import draw_curves
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
+from jobs.training.options import TrainRunOptions
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
-from jobs.training.run_options import RunOptions
 from jobs.training.schedule import best_epoch, why_finished
 from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
@@ -48,7 +48,7 @@ class TrainResult:
     best: dict[str, Any]
 
 
-def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainResult:
+def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> TrainResult:
     """Run or resume the training that `config` describes; the same call again continues or repeats nothing.
 
     Raises UserError for bad input and for storage that refuses, and
@@ -59,6 +59,7 @@ def train(config: TrainConfig, options: RunOptions, console: Console) -> TrainRe
         console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     config = resolved(config)
+    fetch_weights(config)
     dataset = open_data(config.data, console)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     training = share(dataset, training, config.train_fraction)
@@ -153,7 +154,7 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
 
 
 def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
-    # A worker alone that is stopped cannot tell; Ray's controller is then the one to notice.
+    # A single worker that is stopped has no other rank to notice it; Ray's controller does.
     os.environ[WORKER_HEALTH_VARIABLE] = str(task.stall_timeout)
     least, most = workers
     trainer = data_parallel_trainer()(

@@ -1,14 +1,57 @@
 """The command line of the training jobs."""
 
-import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+import tyro
+
+from fer_data.commands import Parser, check
 from fer_data.errors import UserError
+from fer_models.catalogue import NETWORKS
 from jobs.command_line import parse
+from jobs.run_options import RunOptions
 from jobs.training.config import TrainConfig
 from jobs.training.recipes import RECIPES
-from jobs.training.run_options import RunOptions
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]*://.")
+
+
+@dataclass(frozen=True)
+class TrainRunOptions(RunOptions):
+    """Where and under what name a run happens, with how many workers, and what it records."""
+
+    workers: Annotated[int | str, tyro.conf.arg(metavar="INT|MIN:MAX")] = 1
+    """Training processes; on GPUs, one GPU each. MIN:MAX begins with as many as there is room for, and grows and
+    shrinks with the cluster; each change goes back to the last finished epoch."""
+    keep: int = 3
+    """How many checkpoints to keep: the best, and the last ones to resume from."""
+    profile: bool = False
+    """Write a TensorFlow profile of a few calls of the training loop into the run's folder, for TensorBoard."""
+    tensorboard: bool = False
+    """Also write TensorBoard logs into the run's folder."""
+    mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """Also log parameters, metrics by epoch and the card to this MLflow: http://HOST:PORT or sqlite:///FILE.db. A
+    user's name and password belong in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least, most = self.worker_range
+        check(1 <= least <= most, "--workers must be 1 or more, or MIN:MAX such as 1:4", self.workers)
+        check(self.keep >= 2, "--keep must be 2 or more", self.keep)
+        if self.mlflow is not None and (not _URI.match(self.mlflow) or self.mlflow.startswith("file:")):
+            # The value is not shown, because it may hold a password.
+            raise ValueError("--mlflow takes the URI of a server or a database: http://HOST:PORT or sqlite:///FILE.db")
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The least and the most workers; equal where the number is fixed, (0, 0) where `workers` is neither form."""
+        least, colon, most = str(self.workers).partition(":")
+        numbers = [least, most if colon else least]
+        if not all(number.isascii() and number.isdigit() for number in numbers):
+            return 0, 0
+        return int(numbers[0]), int(numbers[1])
 
 
 @dataclass(frozen=True)
@@ -18,40 +61,34 @@ class TrainOptions:
     config: str | None = None
     """A configuration file to start from, such as the config.json of a run; options given beside it win."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    run: RunOptions = field(default_factory=RunOptions)
+    run: TrainRunOptions = field(default_factory=TrainRunOptions)
 
 
 def parse_train_options(
-    argv: Sequence[str] | None,
-    models: Sequence[str],
-    description: str | None,
-    defaults: TrainConfig | None = None,
+    argv: Sequence[str] | None, job: str, description: str | None, defaults: TrainConfig | None = None
 ) -> TrainOptions:
-    """Options for one of `models`: `--config`, or `defaults`, or the recipe of `--model`, then the command line.
+    """Options for a network that `job` trains: `--config`, or `defaults`, or the recipe of `--model`, then `argv`.
 
-    Without any of these it is the recipe of the first of `models`.
-
-    Raises UserError, in one line, for anything that is wrong with them.
+    Without any of these it is the recipe of the job's first network. Raises
+    UserError, in one line, for an option or a configuration that is wrong.
     """
-    base = base_config(argv, models, defaults)
+    models = [name for name, network in NETWORKS.items() if network.job == job]
+    base = base_config(argv, models, defaults or RECIPES[models[0]])
     options = parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
     options.train.distillation.require_teacher()
     return options
 
 
-def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: TrainConfig | None = None) -> TrainConfig:
-    """What the options of `argv` start from: `--config`, or `defaults`, or the recipe of `--model` or the first model.
+def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: TrainConfig) -> TrainConfig:
+    """What the options of `argv` start from: `--config`, or the recipe of `--model`, or `defaults`.
 
     Raises UserError when that is for none of `models`.
     """
-    first_look = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first_look = Parser(add_help=False, allow_abbrev=False)
     first_look.add_argument("--config")
     first_look.add_argument("--model")
-    try:
-        known, _ = first_look.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise UserError(f"{error}; --help lists the options") from None
-    base = TrainConfig.read(known.config) if known.config else defaults or RECIPES[models[0]]
+    known, _ = first_look.parse_known_args(argv)
+    base = TrainConfig.read(known.config) if known.config else defaults
     model = known.model or base.model
     if model not in models:
         raise UserError(f"this job trains {' or '.join(models)}, not --model {model}")

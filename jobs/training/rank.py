@@ -88,14 +88,7 @@ class Rank:
 
 
 def _new_model(config: TrainConfig, precision: str) -> keras.Model:
-    backbone = config.backbone
-    options: dict[str, Any] = {}
-    if config.model == "compact":
-        options = {"width": config.width}
-    elif config.model == "resnet50":
-        preprocessing = "divide_by_255" if backbone.preprocessing == "auto" else backbone.preprocessing
-        options = {"input_size": backbone.input_size, "head": backbone.head, "preprocessing": preprocessing}
-    return create_model(config.model, dropout=config.dropout, precision=precision, **options)
+    return create_model(config.model, precision=precision, **config.builder_arguments())
 
 
 def _latest_checkpoint(folder: RunFolder, collectives: Collectives, say: Callable[[str], None]) -> Card | None:

@@ -2,7 +2,8 @@
 
 import keras
 
-from fer_models.resnet50 import BACKBONE_STAGES, stages
+from fer_models.catalogue import BACKBONE_STAGES
+from fer_models.resnet50 import stages
 from jobs.training.config import BackboneConfig
 
 

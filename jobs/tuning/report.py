@@ -11,26 +11,28 @@ import jinja2
 import optuna
 import pandas as pd
 
-from fer_data.storage import join, redacted, write_file
+from fer_data.storage import join, read_file, redacted, write_file
+from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified
 from jobs.training.config import TrainConfig
+from jobs.training.run_folder import CONFIG_FILE
 from jobs.tuning import plots
-from jobs.tuning.options import SchedulerConfig
-from jobs.tuning.search import metric_and_mode
-from jobs.tuning.spaces import Range, Space, configured
+from jobs.tuning.spaces import Range, Space
+from jobs.tuning.sweep import Sweep
 from jobs.tuning.sweep_folder import SweepFolder, Trial
 from jobs.tuning.tables import best_trial, history_table, trials_table
 
 _COLUMNS = ("validation_accuracy", "validation_macro_f1", "validation_loss")
 
 
-def publish(folder: SweepFolder, base: TrainConfig, space: Space, scheduler: SchedulerConfig) -> Trial | None:
-    """Write everything that the folder's trials amount to, in place of what an earlier start wrote.
+def publish(sweep: Sweep) -> Trial | None:
+    """Write tables, pictures, best trial and page into the sweep's folder, in place of those of an earlier start.
 
-    Returns the best trial, None when no trial has finished an epoch: then there is nothing but the table of trials.
+    Returns the best trial; None when no trial has finished an epoch, in which case only the table of trials is written.
     """
+    folder, base = sweep.folder, sweep.base
     trials = folder.trials()
-    table = trials_table(trials, base, space)
+    table = trials_table(trials, base, sweep.space)
     _write_table(folder, "trials", table)
     write_file(join(folder.uri, "trials.csv"), table.to_csv(index=False).encode())
     best = best_trial(trials, base)
@@ -38,17 +40,17 @@ def publish(folder: SweepFolder, base: TrainConfig, space: Space, scheduler: Sch
         return None
     history = history_table(trials)
     _write_table(folder, "history", history)
-    config = configured(base, best.parameters)
-    write_file(join(folder.uri, "best", "config.json"), config.to_json().encode())
-    source = folder.run(best.name).best
+    run = folder.run(best.name)
+    write_file(join(folder.uri, "best", "config.json"), read_file(join(run.uri, CONFIG_FILE)))
+    source = run.best
     card = read_card(source)
     publish_checkpoint(
         join(folder.uri, "best", "checkpoint"), {MODEL_FILE: read_verified(source, card, MODEL_FILE)}, card
     )
-    pictures = _pictures(table, history, base, space, scheduler)
+    pictures = _pictures(sweep, table, history)
     for name, png in pictures.items():
         write_file(join(folder.uri, f"{name}.png"), png)
-    write_file(join(folder.uri, "report.html"), _page(folder, trials, best, table, pictures, base, space).encode())
+    write_file(join(folder.uri, "report.html"), _page(sweep, trials, best, table, pictures).encode())
     return best
 
 
@@ -77,23 +79,20 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
 
 def commands(folder: SweepFolder, base: TrainConfig) -> list[str]:
     """How to train the best configuration again, and how to train it in full."""
-    job = "jobs/train_resnet.py" if base.model == "resnet50" else "jobs/train_cnn.py"
-    again = f"python {job} --config {redacted(folder.uri)}/best/config.json"
+    again = f"python jobs/{NETWORKS[base.model].job}.py --config {redacted(folder.uri)}/best/config.json"
     return [again, f"{again} --train-fraction 1 --epochs {max(60, base.epochs)}"]
 
 
-def _pictures(
-    table: pd.DataFrame, history: pd.DataFrame, base: TrainConfig, space: Space, scheduler: SchedulerConfig
-) -> dict[str, bytes]:
-    metric, mode = metric_and_mode(base)
-    logs = {name: isinstance(domain, Range) and domain.log for name, domain in space.items()}
+def _pictures(sweep: Sweep, table: pd.DataFrame, history: pd.DataFrame) -> dict[str, bytes]:
+    metric, mode = sweep.metric, sweep.mode
+    logs = {name: isinstance(domain, Range) and domain.log for name, domain in sweep.space.items()}
     pictures = {
         "best_so_far": plots.best_so_far(history, metric, mode == "min"),
-        "learning_curves": plots.learning_curves(history, metric, scheduler.rungs(base.epochs)),
+        "learning_curves": plots.learning_curves(history, metric, sweep.scheduler.rungs(sweep.base.epochs)),
     }
     if table[metric].notna().sum() > 1:
         pictures["parallel_coordinates"] = plots.parallel_coordinates(table, logs, metric, mode == "min")
-    importances = importance(table, space, metric, mode)
+    importances = importance(table, sweep.space, metric, mode)
     if importances:
         pictures["importance"] = plots.importance_bars(importances)
     for name, log in logs.items():
@@ -123,25 +122,18 @@ def importance(table: pd.DataFrame, space: Space, metric: str, mode: str) -> dic
 
 
 def _page(
-    folder: SweepFolder,
-    trials: Sequence[Trial],
-    best: Trial,
-    table: pd.DataFrame,
-    pictures: Mapping[str, bytes],
-    base: TrainConfig,
-    space: Space,
+    sweep: Sweep, trials: Sequence[Trial], best: Trial, table: pd.DataFrame, pictures: Mapping[str, bytes]
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    metric, mode = metric_and_mode(base)
-    headings = ["trial", *dict.fromkeys([metric, *_COLUMNS]), *space, "epochs", "stopped"]
-    ordered = table.sort_values(metric, ascending=mode == "min", na_position="last", kind="stable")
+    headings = ["trial", *dict.fromkeys([sweep.metric, *_COLUMNS]), *sweep.space, "epochs", "stopped"]
+    ordered = table.sort_values(sweep.metric, ascending=sweep.mode == "min", na_position="last", kind="stable")
     others = [name for name in pictures if name.startswith("parameter-")]
     sections = [
         (
             "Progress",
-            "Compute is counted in training time and in epochs, so that trials at a time do not matter.",
+            "Compute is counted in training time and in epochs, whatever the number of trials at a time.",
             ["best_so_far", "learning_curves"],
         ),
         (
@@ -152,10 +144,10 @@ def _page(
         ("Each parameter", "Filled dots ran longest; the ring is the configuration that the sweep began with.", others),
     ]
     return environment.get_template("report.html.j2").render(
-        title=f"Sweep of {base.model}: {len(trials)} trials",
-        subtitle=redacted(folder.uri),
-        summary=summary(trials, best, base),
-        commands=commands(folder, base),
+        title=f"Sweep of {sweep.base.model}: {len(trials)} trials",
+        subtitle=redacted(sweep.folder.uri),
+        summary=summary(trials, best, sweep.base),
+        commands=commands(sweep.folder, sweep.base),
         sections=[
             {
                 "title": title,

@@ -1,4 +1,4 @@
-"""Which trials to run and which to stop early: Optuna and Ray Tune's schedulers, told what an earlier start found."""
+"""Which trials to run and which to stop early: Optuna and Ray Tune's schedulers, given the results so far."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from jobs.tuning.sweep_folder import Trial
 from jobs.tuning.trial import TRIAL_KEY, worst
 
 STARTUP_TRIALS = 10
-"""So many trials are chosen near the configuration itself before the estimator has something to go by."""
+"""The first trials, near the configuration itself, from which the estimator learns."""
 FIRST_TRIAL = "0000"
-"""The configuration itself."""
+"""The name of the trial that trains the configuration itself."""
 _STUDY = "sweep"
 _DEFAULT = "default"
 _NEVER_MUTATED = ("warmup_epochs", "batch_size")
@@ -34,7 +34,7 @@ def metric_and_mode(base: TrainConfig) -> tuple[str, str]:
 
 
 def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Trial]) -> OptunaSearch:
-    """Optuna over `space`, which knows the trials of `past` that are over and begins with those that are not.
+    """Optuna over `space`: it knows the finished trials of `past`, and begins with the unfinished ones.
 
     The first trial of a sweep is `base` itself. `kind` is tpe or random; both are seeded by `base`.
     """
@@ -42,12 +42,12 @@ def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Tri
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(base.seed)
     if kind == "random":
-        # What was drawn already is drawn over again, so that a resumed sweep has the points of one that was not.
+        # Points drawn before are drawn again, so that a resumed sweep gets the same points as an unbroken one.
         drawn = optuna.create_study(sampler=sampler)
         for _ in past[1:]:
             suggest(space, drawn.ask(), {})
     else:
-        # Another seed after a resumption, or the same points would be drawn again.
+        # Another seed after a resumption, since the same one would draw the same points again.
         seed = base.seed + 7919 * len(past)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -85,7 +85,7 @@ def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
     """The points that follow the configuration's `own`: each differs from it, in about a third of the parameters.
 
     In a space of many parameters almost every point drawn at random is worse than settings that a person has
-    chosen with care; what is better than these is more often near them.
+    chosen with care; better points are more often near those.
     """
     random = np.random.default_rng(seed)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
@@ -101,7 +101,7 @@ def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
 
 
 def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, past: Sequence[Trial]) -> TrialScheduler:
-    """Ray Tune's scheduler, told how the trials of `past` that are over did."""
+    """Ray Tune's scheduler, which knows the results of the finished trials of `past`."""
     metric, mode = metric_and_mode(base)
     if config.scheduler == "none":
         return FIFOScheduler()
@@ -136,7 +136,7 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
 
 
 def mutable(space: Space, base: TrainConfig) -> dict[str, Range]:
-    """The parameters that population-based training changes on the way: numbers that every trial has."""
+    """The parameters that population-based training changes while trials run: numbers that every trial has."""
     return {
         name: domain
         for name, domain in space.items()
@@ -164,7 +164,7 @@ class _Names:
 
 
 class _Point:
-    """From Optuna's trial to the point that Tune hands out: a function that can be saved."""
+    """Turns a trial of Optuna's into a point for Tune; a class rather than a closure, since Tune pickles it."""
 
     def __init__(self, space: Space, names: _Names) -> None:
         self._space, self._names = space, names
@@ -177,10 +177,7 @@ class _Point:
 
 
 class _Halving(ASHAScheduler):
-    """Asynchronous successive halving that lets the configuration itself go to its end: what the best is held against
-
-    would otherwise be what it had come to when it was stopped.
-    """
+    """Asynchronous successive halving that never stops the first trial, so that the baseline finishes."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
         decision = super().on_trial_result(tune_controller, trial, result)

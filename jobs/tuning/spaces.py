@@ -19,16 +19,16 @@ a file:
 Whole numbers as `low` and `high` make an option of whole numbers, such as batch_size.
 """
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, with_config
 
 from fer_data.errors import UserError
 from fer_data.storage import is_remote, one_line, read_file, redacted
+from fer_data.validation import validated
 from jobs.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -228,13 +228,8 @@ def _read(uri: str) -> Space:
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UserError(f"{redacted(uri)}: {name}: give it as [{name}] with low and high, or choices")
-        kind: Any = Choice if "choices" in table else Range
-        try:
-            space[name] = TypeAdapter(kind).validate_json(json.dumps(table, default=str))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join([name, *(str(part) for part in first["loc"])])
-            raise UserError(f"{redacted(uri)}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+        kind: type[Range] | type[Choice] = Choice if "choices" in table else Range
+        space[name] = validated(kind, table, f"{redacted(uri)}: {name}")
     return space
 
 

@@ -1,4 +1,4 @@
-"""One trial: an ordinary training run in its own folder, whose epochs Ray Tune hears of. Runs in an actor of Tune's."""
+"""One trial: a training run in its own folder that reports its epochs to Ray Tune. It runs in an actor of Tune's."""
 
 import json
 import threading
@@ -14,41 +14,40 @@ from ray import tune
 from cluster.connect import WorkerResources
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import resolve
-from jobs.training.checks import check_shares
-from jobs.training.compilation import Compile
+from jobs.training.checks import check_shares, resolved
 from jobs.training.config import Monitor, TrainConfig
 from jobs.training.driver import run_workers
 from jobs.training.progress import ProgressBoard
 from jobs.training.schedule import why_finished
 from jobs.training.task import Task
+from jobs.tuning.options import SweepRunOptions
 from jobs.tuning.spaces import Parameters, configured
 from jobs.tuning.sweep_folder import SweepFolder
 
 TRIAL_KEY = "trial"
-"""Where the point that Tune hands to a trial holds the trial's name, beside the options that it changes."""
+"""The key of the trial's name in the point that Tune hands to a trial; the other keys are options."""
 _POINTER = "pointer.json"
 
 
 @dataclass(frozen=True)
 class TrialSetup:
-    """What all trials of a sweep share."""
+    """What all trials of a sweep share.
+
+    `base` is the configuration as it was given: what `auto` stands for there depends on what a trial changes.
+    """
 
     sweep_uri: str
     base: TrainConfig
     dataset: PreparedDataset
-    workers: int
     resources: WorkerResources
-    max_failures: int
-    stall_timeout: float
+    options: SweepRunOptions
     keep: int
-    compile: Compile
-    deterministic: bool
 
 
 class TrialRun(tune.Trainable):
     """One trial as Ray Tune sees it: a step is an epoch, and no epoch begins before Tune has asked for it.
 
-    So a trial ends between two epochs, as a run that has come to its end does, and its workers' resources are free.
+    Hence a stopped trial ends between two epochs, as a finished run does, and frees its workers' resources.
     """
 
     _PATIENCE_SECONDS = 60.0
@@ -58,7 +57,7 @@ class TrialRun(tune.Trainable):
         self._setup = setup
         self._name = config[TRIAL_KEY]
         self._parameters = parameters_of(config)
-        self._config = configured(setup.base, self._parameters)
+        self._config = resolved(configured(setup.base, self._parameters))
         self._donor: dict[str, Any] | None = None
         self._replayed: list[dict[str, Any]] | None = None
         self._history: list[dict[str, Any]] = []
@@ -66,7 +65,7 @@ class TrialRun(tune.Trainable):
         self._failures: list[BaseException] = []
 
     def step(self) -> dict[str, Any]:
-        """The next epoch's row; those of an earlier start first, as they are."""
+        """The next epoch's row; those of an earlier start come first, unchanged."""
         if self._replayed is None:
             self._replayed = self._begin()
         row = self._replayed.pop(0) if self._replayed else self._train_epoch()
@@ -77,7 +76,7 @@ class TrialRun(tune.Trainable):
         return result | {tune.result.DONE: over}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """A note of where the checkpoint is that this trial, or another, may go on from."""
+        """Write down which checkpoint this trial, or another one, may go on from."""
         note = {"trial": self._name, "epoch": self._history[-1]["epoch"]}
         Path(checkpoint_dir, _POINTER).write_text(json.dumps(note))
 
@@ -92,9 +91,9 @@ class TrialRun(tune.Trainable):
             self._training.join(self._PATIENCE_SECONDS)
 
     def _begin(self) -> list[dict[str, Any]]:
-        """Claim the trial's folder; the rows of the epochs that Tune has not heard of yet."""
+        """Claim the trial's folder. Returns the rows of finished epochs that Tune does not know yet."""
         setup, name = self._setup, self._name
-        check_shares(self._config, setup.workers)
+        check_shares(self._config, setup.options.workers_per_trial)
         sweep = SweepFolder(setup.sweep_uri)
         self._run = sweep.run(name)
         fresh = self._donor is not None or not sweep.has_begun(name)
@@ -138,15 +137,17 @@ class TrialRun(tune.Trainable):
             setup.dataset,
             threads=setup.resources.cpus,
             keep=setup.keep,
-            stall_timeout=setup.stall_timeout,
+            stall_timeout=setup.options.stall_timeout,
             progress=self._board,
-            compile=setup.compile,
-            deterministic=setup.deterministic,
+            compile=setup.options.compile,
+            deterministic=setup.options.deterministic,
         )
+
+        workers, max_failures = setup.options.workers_per_trial, setup.options.max_failures
 
         def fit() -> None:
             try:
-                run_workers(task, setup.resources, workers=(setup.workers,) * 2, max_failures=setup.max_failures)
+                run_workers(task, setup.resources, workers=(workers, workers), max_failures=max_failures)
             except BaseException as error:
                 self._failures.append(error)
 
@@ -161,7 +162,7 @@ def parameters_of(point: dict[str, Any]) -> Parameters:
 
 
 def worst(monitor: Monitor) -> float:
-    """What a trial is taken to have reached whose metric is not defined, as when its loss is no number."""
+    """The value that stands in for a metric that is not defined, such as a loss that is NaN."""
     return 1e9 if monitor == "loss" else 0.0
 
 

@@ -30,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import pandas as pd
 from fer_data.drawn_faces import prepared_drawn_faces
 from fer_data.errors import UserError
 from fer_data.prepare import open_or_prepare
+from fer_models import catalogue
 from jobs.tensorflow_environment import tensorflow_environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -213,9 +215,7 @@ class Bench:
 
     def _train(self, name: str, network: Network, *arguments: str) -> Run:
         """Run a training job to its end on the Ray that this process has."""
-        from jobs import train_cnn, train_resnet
-
-        job = train_resnet if network.model == "resnet50" else train_cnn
+        job = import_module(f"jobs.{catalogue.NETWORKS[network.model].job}")
         storage = self._folder / "runs"
         command = [
             *(*network.arguments, "--data", self._data, "--precision", self._precision),

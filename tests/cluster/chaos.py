@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from cluster.rehearse import HEAD, Rehearsal
+from cluster.rehearsal import HEAD, Rehearsal
 from fer_models.checkpoint_files import STATE_FILE
 from tests.conftest import REPOSITORY, write_drawn_set
 

@@ -136,14 +136,11 @@ def options_of(module, arguments):
     if module == "jobs.train_resnet":
         from jobs.training.options import parse_train_options
 
-        return parse_train_options(arguments, ("resnet50",), None)
+        return parse_train_options(arguments, "train_resnet", None)
     if module == "jobs.sweep":
-        from jobs.command_line import parse
-        from jobs.sweep import MODELS
-        from jobs.training.options import base_config
-        from jobs.tuning.options import SweepOptions
+        from jobs.tuning.options import parse_sweep_options
 
-        return parse(SweepOptions, arguments, default=SweepOptions(train=base_config(arguments, MODELS)))
+        return parse_sweep_options(arguments, None)
     from jobs.command_line import parse
     from jobs.evaluation.options import EvaluateOptions
 

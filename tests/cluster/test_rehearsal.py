@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.rehearse import HEAD, Rehearsal
+from cluster.rehearsal import HEAD, Rehearsal
 from fer_data.errors import UserError
 from jobs.gpus import REHEARSED
 from jobs.telemetry import TRAINING

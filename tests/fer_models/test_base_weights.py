@@ -11,9 +11,10 @@ from fer_data.errors import UserError
 from fer_models import base_weights
 from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
+from fer_models.catalogue import BACKBONE_STAGES
 from fer_models.checkpoint import save_checkpoint
 from fer_models.factory import create_model
-from fer_models.resnet50 import BACKBONE_STAGES, stages
+from fer_models.resnet50 import stages
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
+from fer_models.catalogue import NETWORKS
 from fer_models.compact import MAX_MULTIPLY_ADDS, MAX_PARAMETERS
-from fer_models.factory import MODELS, create_model, multiply_adds
+from fer_models.factory import create_model, multiply_adds
 
 
 def trainable_parameters(model):
@@ -34,7 +35,7 @@ def test_width_multiplies_the_filters_of_the_compact_network():
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_grey_bytes_and_returns_float32_probabilities(name, precision):
     model = create_model(name, precision=precision)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), np.uint8)
@@ -48,7 +49,7 @@ def test_every_network_takes_grey_bytes_and_returns_float32_probabilities(name, 
     assert keras.config.dtype_policy().name == "float32"  # As before the call.
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_round_trips_through_its_configuration(name):
     model = create_model(name, dropout=0.1)
     again = keras.Model.from_config(model.get_config())
@@ -58,7 +59,7 @@ def test_every_network_round_trips_through_its_configuration(name):
     assert again.get_layer("dropout").rate == 0.1
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_same_seed_gives_the_same_initial_weights(name):
     keras.utils.set_random_seed(5)
     first = create_model(name).get_weights()

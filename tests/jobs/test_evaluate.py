@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
+from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
 from fer_data.dataset_writer import write_dataset
 from fer_data.emotions import CLASSES
 from fer_data.rows import pixels_of, rows_table
-from jobs.command_line import exit_with_code
 from jobs.evaluate import main
 from jobs.evaluation import schemas
 from jobs.evaluation.corruptions import CORRUPTIONS
@@ -264,6 +264,21 @@ def test_killed_actor_and_killed_driver_cost_no_row_and_change_no_byte(checkpoin
 
 
 @pytest.mark.cluster
+def test_ctrl_c_ends_an_evaluation_with_a_word_and_leaves_what_is_scored(checkpoints, tmp_path):
+    work = Interrupted(checkpoints[0], tmp_path)
+    process = work.start()
+    until(lambda: len(work.done()) >= 1, process)
+    pids = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    kill(pids)
+    assert process.returncode == 130, output
+    assert "interrupted" in output.splitlines()  # Ray may report the actors that it ends after it.
+    assert "Traceback" not in output
+    assert work.done()
+
+
+@pytest.mark.cluster
 def test_an_actor_that_stops_without_dying_is_started_anew_within_the_stated_time(checkpoints, tmp_path):
     work = Interrupted(checkpoints[0], tmp_path)
     work.arguments += ("--stall-timeout", "5")
@@ -304,7 +319,7 @@ def test_mistakes_in_the_options_are_told_in_a_line(capsys, checkpoints, drawn_s
     good = ("--checkpoint", checkpoints[0], "--data", drawn_set)
     assert "--checkpoint" in fails(capsys, *out)
     assert "--out" in fails(capsys, *good)
-    assert "unknown --split tset" in fails(capsys, *good, *out, "--split", "tset")
+    assert "--split must be among" in fails(capsys, *good, *out, "--split", "tset")
     assert "each once" in fails(capsys, *good, *out, "--split", "test", "test")
     assert "--workers" in fails(capsys, *good, *out, "--workers", "0")
     assert "--gpus-per-worker" in fails(capsys, *good, *out, "--gpus-per-worker", "1.5")

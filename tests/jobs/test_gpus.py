@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from cluster.rehearse import REHEARSED_GPU
+from cluster.rehearsal import REHEARSED_GPU
 from fer_data.errors import UserError
 from jobs import gpus
 from jobs.gpus import REHEARSED, are_rehearsed, check_gpus, keep_to_reserved_gpus, missing_gpu

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jobs.command_line import exit_with_code
+from fer_data.commands import exit_with_code
 from jobs.telemetry import METRICS, TRAINING, Telemetry
 from jobs.train_cnn import main
 from tests.conftest import REPOSITORY

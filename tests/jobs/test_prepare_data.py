@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
-from jobs.command_line import exit_with_code
 from jobs.prepare_data import main
 from tests.conftest import REPOSITORY
 from tests.processes import PATIENCE_SECONDS, descendants, kill, listening_addresses, until
@@ -93,9 +93,9 @@ def test_a_mistake_in_the_data_is_one_line_and_exit_code_2_and_leaves_nothing(mi
         (("missing.zip", "--out", "out"), "missing.zip does not exist"),
         (("", "--out", "out"), "path is empty"),
         (("raw.csv",), "--out"),
-        (("raw.csv", "--out", "out", "--max-rejected", "1.5"), "--max-rejected 1.5"),
-        (("raw.csv", "--out", "out", "--max-rejected", "nan"), "--max-rejected nan"),
-        (("raw.csv", "--out", "out", "--workers", "0"), "--workers 0"),
+        (("raw.csv", "--out", "out", "--max-rejected", "1.5"), "--max-rejected must be in 0 to 1 (it is 1.5)"),
+        (("raw.csv", "--out", "out", "--max-rejected", "nan"), "--max-rejected must be in 0 to 1 (it is nan)"),
+        (("raw.csv", "--out", "out", "--workers", "0"), "--workers must be 1 or more (it is 0)"),
         (("raw.csv", "--out", "out", "--wrokers", "2"), "--wrokers"),
         (("raw.csv", "--out", "raw.csv"), "raw.csv is a file"),
         (("raw.csv", "--out", "full"), "full exists already"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -178,3 +179,33 @@ def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
     assert "resuming: 2 trials are over" in done.stdout
     assert [trial.outcome.error for trial in SweepFolder(f"{bucket}/runs/sweep").trials()] == [None] * 3
     assert load_model(f"{bucket}/runs/sweep/best/checkpoint")[1].model == "compact"
+
+
+@pytest.mark.cluster
+def test_ctrl_c_ends_a_sweep_with_a_word_and_leaves_its_trial_to_go_on(drawn_few, tmp_path):
+    options = (
+        *("--model", "compact", "--data", drawn_few, "--epochs", "500", "--batch-size", "50", "--trials", "1"),
+        *("--storage", str(tmp_path), "--name", "sweep"),
+    )
+    process = subprocess.Popen(
+        [sys.executable, "jobs/sweep.py", *options],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pids = {}
+    try:
+        until(lambda: (tmp_path / "sweep/trials/0000/history.csv").exists(), process)
+        pids = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        kill([process.pid, *pids])
+        process.wait()
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in said
+    (trial,) = SweepFolder(str(tmp_path / "sweep")).trials()
+    assert trial.outcome is None
+    assert trial.history

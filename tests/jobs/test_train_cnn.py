@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from fer_data.batches import ordered_batches
+from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
 from fer_data.dataset_writer import write_dataset
 from fer_data.drawn_faces import draw
@@ -20,7 +21,6 @@ from fer_data.splits import split
 from fer_models.checkpoint import load_model, load_training_state
 from fer_models.checkpoint_files import verify
 from fer_models.metrics import summarise
-from jobs.command_line import exit_with_code
 from jobs.train_cnn import main
 from tests.conftest import REPOSITORY
 from tests.processes import address_on_the_network, descendants, kill, listening_ports, reachable, until
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):
     finally:
         kill([process.pid, *pids])
         process.wait()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted"
     assert "Traceback" not in said
     finished = len(pd.read_csv(run / "history.csv"))

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fer_data.commands import exit_with_code
 from fer_models.checkpoint import load_model
 from fer_models.export import to_litert
-from jobs.command_line import exit_with_code
 from jobs.evaluate import main
 from jobs.evaluation.analysis import PROBABILITIES
 from jobs.gpus import REHEARSED

@@ -57,5 +57,5 @@ def test_a_machine_that_is_gone_has_no_gpu():
 
 @pytest.mark.parametrize("option", ["workers", "batch_size", "cpus_per_worker"])
 def test_counts_of_nothing_are_refused(option):
-    with pytest.raises(UserError, match="must be 1 or more"):
+    with pytest.raises(ValueError, match="must be 1 or more"):
         EvaluateOptions(checkpoint=("a",), out="b", **{option: 0})

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import ray
 
+from fer_data.commands import exit_with_code
 from jobs import sweep, train_cnn
-from jobs.command_line import exit_with_code
 from jobs.gpus import REHEARSED
 from tests.gpus import no_real_gpu, ray_with_gpus
 

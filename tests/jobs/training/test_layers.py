@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fer_models.catalogue import NETWORKS
 from fer_models.factory import create_model
 from jobs.training.layers import FusedBatchNormalization, PortableDropout, for_training
 
@@ -18,7 +19,7 @@ def gradients(model: keras.Model) -> tuple[list[np.ndarray], np.ndarray]:
     return [g.numpy() for g in tape.gradient(loss, model.trainable_variables)], probabilities.numpy()
 
 
-@pytest.mark.parametrize("name", ["cnn", "compact", "resnet50"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_fused_network_has_the_gradients_and_statistics_of_the_original(name):
     keras.utils.set_random_seed(0)
     plain = create_model(name, dropout=0.0)

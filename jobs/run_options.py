@@ -1,0 +1,52 @@
+"""The options that several jobs take: each is declared, explained and checked here, and nowhere else."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from fer_data.commands import check
+from jobs.training.compilation import Compile
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What workers compute on, and how long a job waits for them."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: GPUs if the cluster has enough of them."""
+    cpus_per_worker: int | None = None
+    """Threads of each worker; by default an equal share of the machine's."""
+    wait: float = 0.0
+    """Minutes to wait for room on a cluster that starts its machines on demand."""
+    stall_timeout: float = 600.0
+    """Seconds without progress after which a worker counts as stuck and is started again."""
+
+    def __post_init__(self) -> None:
+        cpus = self.cpus_per_worker
+        check(cpus is None or cpus >= 1, "--cpus-per-worker must be 1 or more", cpus)
+        check(self.wait >= 0, "--wait must be 0 or more", self.wait)
+        check(self.stall_timeout > 0, "--stall-timeout must be above 0", self.stall_timeout)
+
+
+@dataclass(frozen=True)
+class RunOptions(WorkerOptions):
+    """Where and under what name training happens; nothing here changes what is computed, except for rounding."""
+
+    compile: Compile = "auto"
+    """Compile the training steps with XLA. auto: on GPUs, if the run is long enough to repay half a minute."""
+    deterministic: bool = False
+    """The same weights bit for bit on GPUs too, at a cost of speed; on processors they always are."""
+    storage: str = "~/fer_runs"
+    """Folder of all runs and sweeps: a path that every machine sees, or an s3:// or gs:// URI."""
+    name: str | None = None
+    """Name of the folder in --storage; by default the model and a digest of the settings and data."""
+    overwrite: bool = False
+    """Discard what has this name and begin again."""
+    max_failures: int = 3
+    """How many times in a row to restart from the last checkpoint when no epoch is finished in between."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
+        plain = self.name is None or re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", self.name)
+        check(bool(plain), "--name may hold letters, digits, '.', '_' and '-', and begin with no '.'", repr(self.name))

@@ -1,0 +1,104 @@
+"""What the catalogue says of each network is so, and every place that names networks follows it."""
+
+import inspect
+import subprocess
+import sys
+from dataclasses import fields, replace
+from importlib import import_module
+
+import pytest
+
+from cluster import sizing
+from fer_data.errors import UserError
+from fer_models.catalogue import NETWORKS, takers
+from fer_models.factory import create_model, multiply_adds
+from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.options import parse_train_options
+from jobs.training.recipes import RECIPES
+from jobs.tuning.options import parse_sweep_options
+from jobs.tuning.report import commands
+from jobs.tuning.sweep_folder import SweepFolder
+from tests.conftest import REPOSITORY
+
+CHANGED = {"dropout": 0.25, "width": 2.0, "backbone": BackboneConfig(input_size=64, preprocessing="divide_by_255")}
+"""Another value than the default for every option that not all networks take."""
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def built(request):
+    return request.param, create_model(request.param)
+
+
+def test_the_sizes_are_the_networks_own(built):
+    name, model = built
+    network = NETWORKS[name]
+    assert model.count_params() == network.parameters
+    assert sum(int(v.shape.num_elements()) for v in model.trainable_variables) == network.trainable_parameters
+    assert multiply_adds(model) == network.multiply_adds
+    assert model.name == name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_configuration_builds_the_network_with_its_own_options(name):
+    network = NETWORKS[name]
+    assert set(network.options) <= CHANGED.keys()
+    config = TrainConfig(name, **{option: CHANGED[option] for option in network.options})
+    module, _, function = network.builder.partition(":")
+    arguments = config.builder_arguments()
+    assert arguments.keys() == inspect.signature(getattr(import_module(module), function)).parameters.keys()
+    assert create_model(name, **arguments).get_layer("dropout").rate == CHANGED["dropout"]
+
+
+@pytest.mark.parametrize("option", CHANGED)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_option_of_other_networks_is_refused_with_the_networks_that_take_it(name, option):
+    change = {option: CHANGED[option]}
+    if option in NETWORKS[name].options:
+        replace(TrainConfig(name), **change)
+        return
+    with pytest.raises(ValueError, match=f"is for --model {' or '.join(takers(option))}, not {name}"):
+        replace(TrainConfig(name), **change)
+
+
+def test_the_options_of_networks_are_fields_of_a_configuration():
+    names = {field.name for field in fields(TrainConfig)}
+    assert {option for network in NETWORKS.values() for option in network.options} == CHANGED.keys() <= names
+
+
+def test_every_network_has_a_recipe_of_its_own():
+    assert RECIPES.keys() == NETWORKS.keys()
+    assert [recipe.model for recipe in RECIPES.values()] == list(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_its_job_and_the_sweep_train_it_and_other_jobs_do_not(name):
+    for job in {network.job for network in NETWORKS.values()}:
+        assert (REPOSITORY / f"jobs/{job}.py").exists()
+        if job == NETWORKS[name].job:
+            assert parse_train_options(["--model", name], job, None).train == RECIPES[name]
+        else:
+            with pytest.raises(UserError, match=f"not --model {name}"):
+                parse_train_options(["--model", name], job, None)
+    assert parse_sweep_options(["--model", name], None).train == RECIPES[name]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_report_of_a_sweep_names_its_job(name, tmp_path):
+    for command in commands(SweepFolder(str(tmp_path)), RECIPES[name]):
+        assert command.startswith(f"python jobs/{NETWORKS[name].job}.py --config ")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sizing_knows_it(name, capsys):
+    sizing.main(["--model", name, "--rate", "100"])
+    assert capsys.readouterr().out.startswith(f"{name}: {NETWORKS[name].multiply_adds / 1e6:.0f} M multiply-adds")
+
+
+def test_an_unknown_network_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=f"--model must be one of {', '.join(NETWORKS)}"):
+        TrainConfig("vgg")
+
+
+def test_it_is_light():
+    code = "import sys, fer_models.catalogue; assert not {'keras', 'tensorflow', 'numpy', 'ray'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True)
