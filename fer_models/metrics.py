@@ -110,8 +110,7 @@ _METRICS = (
 )
 METRICS = {metric.name: metric for metric in _METRICS}
 """By name, in the order of the columns."""
-_SAME = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc")
-HISTORY = {"loss": "log_loss"} | dict(zip(_SAME, _SAME, strict=True))
+HISTORY = {"loss": "log_loss"} | {n: n for n in ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc")}
 """The columns of the training history, without training_ or validation_, and the metric of each."""
 
 

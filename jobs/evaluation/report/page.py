@@ -80,7 +80,7 @@ def render(
         title=f"{len(labels)} checkpoint{'' if len(labels) == 1 else 's'} on {', '.join(splits)}",
         subtitle=f"{data['source']} (fingerprint {data['fingerprint']}), {run['protocol']} protocol"
         + (f", averaged over the views of {run['tta']}" if run["tta"] != "none" else ""),
-        summaries=[_summary(split, metrics, comparisons, labels) for split in splits],
+        summaries=[_summary(split, metrics, comparisons) for split in splits],
         splits=splits,
         labels=labels,
         metrics=metrics,
@@ -101,15 +101,14 @@ def render(
     )
 
 
-def _summary(split: str, metrics: Sequence[Row], comparisons: Sequence[Row], labels: Labels) -> dict[str, Any]:
+def _summary(split: str, metrics: Sequence[Row], comparisons: Sequence[Row]) -> dict[str, Any]:
     """The first screen for a split: its checkpoints, the best first, and how sure it is that the best is best."""
     rows = ranked([row for row in metrics if row["split"] == split])
     own = [row for row in comparisons if row["split"] == split]
     best = rows[0]["checkpoint"]
     beaten = sum(row["better"] == best for row in own)
-    certainty = (
-        f"Significantly better than {beaten} of {len(rows) - 1} others" if beaten else "Not significantly better"
-    )
+    others = f"{beaten} of {len(rows) - 1} other checkpoints" if beaten else "any other checkpoint"
+    certainty = f"{'Significantly' if beaten else 'Not significantly'} better than {others}"
     verdicts = {row["checkpoint"]: against_best(best, row["checkpoint"], own) for row in rows[1:]}
     return {"split": split, "rows": rows, "certainty": certainty, "verdicts": verdicts}
 

@@ -1,6 +1,7 @@
 """The first screen of the page: which checkpoint is best, how good, how sure; and one verdict for each pair."""
 
 import re
+from html import unescape
 
 import pytest
 
@@ -20,7 +21,7 @@ def page_of(accuracies, splits=("public_test",), labels=None):
 
 
 def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.partition("<body>")[2]))
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.partition("<body>")[2])))
 
 
 def test_the_best_checkpoint_its_accuracy_and_how_sure_it_is_come_first():
