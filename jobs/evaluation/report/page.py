@@ -17,7 +17,7 @@ from jobs.evaluation.report import schemas
 from jobs.evaluation.report.examples import SUSPICIOUS, Example
 from jobs.evaluation.report.plots import face
 from jobs.evaluation.report.ranking import Row, ranked
-from jobs.evaluation.report.wording import Labels, against_best, number, p_value, percent
+from jobs.evaluation.report.wording import Labels, against_best, hundred, number, p_value, percent
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def render(
     )
     environment.filters |= {
         "percent": percent,
+        "hundred": hundred,
         "number": number,
         "p_value": lambda value: "–" if value is None else p_value(value),
         "points": lambda value: "–" if value is None else f"{100 * value:+.2f}",

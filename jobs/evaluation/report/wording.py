@@ -49,7 +49,7 @@ def against_best(best: str, other: str, comparisons: Sequence[Row]) -> str:
     """How sure it is that the checkpoint `best` is better than `other`, from the comparisons of a split."""
     for row in comparisons:
         if {row["checkpoint_a"], row["checkpoint_b"]} == {best, other} and row["rows"]:
-            relations = {None: "no significant difference from the best", best: "significantly worse"}
+            relations = {None: "not significantly worse", best: "significantly worse"}
             # `other` can be ahead on the images that both scored.
             relation = relations.get(row["better"], "significantly better on the images in common")
             return f"{relation} (p {p_value(row['p_value_corrected'])})"

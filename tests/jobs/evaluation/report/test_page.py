@@ -27,7 +27,7 @@ def text_of(html: str) -> str:
 def test_the_best_checkpoint_its_accuracy_and_how_sure_it_is_come_first():
     html, tables = page_of([0.5, 0.7, 0.4])
     best = tables["metrics"].to_pylist()[1]
-    interval = f"{percent(best['accuracy_low'])} – {percent(best['accuracy_high'])}"
+    interval = f"{100 * best['accuracy_low']:.2f} – {percent(best['accuracy_high'])}"
     start = text_of(html).strip()
     assert start.startswith(
         f"3 checkpoints on public_test Best on public_test: run-b accuracy {percent(best['accuracy'])} "
@@ -46,7 +46,7 @@ def test_the_first_screen_says_what_the_test_finds_for_each_of_the_others():
     p = next(r["p_value_corrected"] for r in tables["comparisons"].to_pylist() if r["checkpoint_b"] == "b")
     start = text_of(html).partition("All metrics")[0]
     assert "Significantly better than 1 of 2 other checkpoints" in start
-    assert f"run-a no significant difference from the best (p = {p:.2g})" in start
+    assert f"run-a not significantly worse (p = {p:.2g})" in start
     assert "run-c significantly worse (p < 0.0001)" in start
 
 
