@@ -20,7 +20,7 @@ train: $(VENV)/.jobs
 
 # Most of a test that starts Ray is waiting: two at a time, file by file, on however many cores.
 test: lint types
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -4,7 +4,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from cluster.loopback import ray_on_loopback
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
+_DASHBOARD_VARIABLE = "RAY_API_SERVER_ADDRESS"
+_NOBODY = "http://127.0.0.1:1"
+"""An address at which nothing listens: what is asked there fails at once."""
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
 
 
@@ -34,7 +38,25 @@ class WorkerResources:
 def start_local(**more: Any) -> None:
     """Start a Ray of this process's own, on the loopback address; `more` is for `ray.init`."""
     ray_on_loopback()
-    ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **(_QUIET | more))
+    with _without_dashboard():
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **(_QUIET | more))
+
+
+@contextmanager
+def _without_dashboard() -> Iterator[None]:
+    """Let the Ray that is started here know that it has no dashboard.
+
+    At the end of each run Ray Train asks the dashboard whether the controller lives. Without this it waits 12 s for a
+    dashboard to appear, in each trial of a sweep too.
+    """
+    before = os.environ.get(_DASHBOARD_VARIABLE)
+    os.environ[_DASHBOARD_VARIABLE] = _NOBODY
+    try:
+        yield
+    finally:
+        del os.environ[_DASHBOARD_VARIABLE]
+        if before is not None:
+            os.environ[_DASHBOARD_VARIABLE] = before
 
 
 def connect() -> None:

@@ -15,6 +15,11 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the jobs first, which take minutes a file: where two processes share the files, none is left with one."""
+    items.sort(key=lambda item: "jobs" not in item.path.relative_to(REPOSITORY).parts)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
