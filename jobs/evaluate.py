@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(EvaluateOptions, argv, description=__doc__)
     console = Console()
     if options.compare:
-        from jobs.evaluation.leaderboard import compare
+        from jobs.evaluation.report.leaderboard import compare
 
         ranking = compare(options.compare, options.out, console)
         console.print(f"ranking {ranking}", highlight=False, soft_wrap=True)

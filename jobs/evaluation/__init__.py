@@ -1,1 +1,1 @@
-"""Batch evaluation: every checkpoint on every image of a split, as tables, pictures and a page."""
+"""Batch evaluation: every contender on every image of a split. `scoring` makes predictions, `report` evaluates them."""

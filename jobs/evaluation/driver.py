@@ -1,109 +1,88 @@
-"""The driver of an evaluation: input and folder first, then Ray Data, then tables, pictures and the page."""
+"""The driver of an evaluation: check the input, score with Ray Data, write the report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from fer_data.dataset import PreparedDataset
 from fer_data.storage import absolute, redacted
-from jobs.data import open_data
-from jobs.evaluation.contenders import KERAS_KINDS, Contender, contenders_from, trained_on
 from jobs.evaluation.options import EvaluateOptions
-from jobs.evaluation.progress import ScoringProgress
-from jobs.evaluation.publishing import write_report
-from jobs.evaluation.request import describe, key_of
-from jobs.evaluation.shards import Shard, check_labels, plan
-from jobs.evaluation.workspace import Workspace, check_target
+from jobs.evaluation.report.writer import write_report
+from jobs.evaluation.report_folder import ReportFolder, check_target
+from jobs.evaluation.request import Request
+from jobs.evaluation.scoring.contenders import KERAS_KINDS, trained_on
+from jobs.evaluation.scoring.progress import ScoringProgress
+from jobs.evaluation.scoring.shards import Shard
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> str:
-    """Score and report as `options` say, or resume what was interrupted; the report's absolute path.
+    """Score and report as `options` say, or resume an interrupted run; the absolute path of the report.
 
-    Raises UserError for bad input and for storage that refuses, and leaves no report then.
+    Raises UserError for bad input and for storage that fails, without leaving a report.
     """
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     target = absolute(options.out or "")
     check_target(target, options.overwrite)
-    contenders = contenders_from(options.checkpoint, ensemble=options.ensemble)
-    dataset = open_data(options.data, console)
-    shards = plan(dataset, options.split, options.protocol)
-    check_labels(dataset, shards)
-    request = describe(options, contenders, dataset)
-    with Workspace(target, key_of(request), overwrite=options.overwrite) as workspace:
+    request = Request.from_options(options, console)
+    with ReportFolder(target, request.key, overwrite=options.overwrite) as folder:
         remaining = [
-            shard for shard in shards if not workspace.has(shard, len(contenders), corruptions=options.corruptions)
+            shard
+            for shard in request.shards
+            if not folder.has(shard, len(request.contenders), corruptions=options.corruptions)
         ]
-        console.print(
-            f"{_models(contenders)} on {sum(shard.rows for shard in shards):,} images of {', '.join(options.split)}, "
-            f"{redacted(dataset.uri)}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if done := sum(shard.rows for shard in shards) - sum(shard.rows for shard in remaining):
-            console.print(f"resuming: {done:,} images are scored already", highlight=False)
-        about = workspace.recall()
-        if remaining:
-            about = _score(options, contenders, dataset, remaining, workspace, console)
-        _warn(options, contenders, about, console)
-        write_report(options, request, about, contenders, dataset, shards, workspace, console)
-        workspace.publish(shards)
+        images, left = (sum(shard.rows for shard in shards) for shards in (request.shards, remaining))
+        one = len(request.contenders) == 1
+        what = request.contenders[0].label if one else f"{len(request.contenders)} checkpoints"
+        say(f"{what} on {images:,} images of {', '.join(options.split)}, {redacted(request.dataset.uri)}")
+        if left < images:
+            say(f"resuming: {images - left:,} images are scored already")
+        about = _score(request, remaining, folder, console) if remaining else folder.recall()
+        _warn(request, about, say)
+        write_report(request, about, folder, console)
+        folder.publish(request.shards)
     return target
 
 
-def _merged(about: dict[str, Any], warnings: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The warnings in `about` and what another actor adds to them, or the same one later, each once."""
-    known = about.get("warnings", {})
-    both = {name: [*known.get(name, ()), *warnings.get(name, ())] for name in {**known, **warnings}}
-    return {name: list(dict.fromkeys(told)) for name, told in both.items()}
+def _warn(request: Request, about: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Print the warnings of the actors, and which contenders were trained on the rows that they are evaluated on."""
+    for name, warnings in about.get("warnings", {}).items():
+        for warning in warnings:
+            say(f"warning: {name}: {warning}")
+    for contender in request.contenders:
+        for split in trained_on(contender, request.options.split, request.options.protocol):
+            say(
+                f"warning: {contender.label} was trained on images of {split}: its metrics there do not show how it "
+                "does on new images"
+            )
 
 
-def _warn(options: EvaluateOptions, contenders: Sequence[Contender], about: dict[str, Any], console: Console) -> None:
-    """Tell what importing the checkpoints gave rise to, and which images they know already."""
-    told = [f"{name}: {warning}" for name, warnings in about.get("warnings", {}).items() for warning in warnings]
-    for contender in contenders:
-        for split in trained_on(contender, options.split, options.protocol):
-            told.append(f"{contender.label} was trained on images of {split}: its figures there say little")
-    for warning in told:
-        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _models(contenders: Sequence[Contender]) -> str:
-    return contenders[0].label if len(contenders) == 1 else f"{len(contenders)} checkpoints"
-
-
-def _score(
-    options: EvaluateOptions,
-    contenders: tuple[Contender, ...],
-    dataset: PreparedDataset,
-    remaining: Sequence[Shard],
-    workspace: Workspace,
-    console: Console,
-) -> dict[str, Any]:
-    """Score what remains into the workspace; what the actors said about the checkpoints."""
-    # Ray and its workers' code take seconds to import: once there is something to score.
+def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, console: Console) -> dict[str, Any]:
+    """Score the `remaining` shards into `folder`; what the actors report about the contenders, and the speed."""
+    # These take seconds to import, and are needed only if there is something to score.
     import ray
 
     from cluster.connect import connect
-    from jobs.evaluation.networks import Arithmetic
-    from jobs.evaluation.scorer import ScoringTask
-    from jobs.evaluation.scoring import score, share_of
+    from jobs.evaluation.scoring.actor import ScoringTask
+    from jobs.evaluation.scoring.networks import Arithmetic
+    from jobs.evaluation.scoring.pipeline import score
+    from jobs.evaluation.scoring.placement import find_room
     from jobs.gpus import are_rehearsed, check_gpus
 
-    def say(message: str) -> None:
-        console.print(message, highlight=False, markup=False, soft_wrap=True)
-
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    options = request.options
     connect()
-    share = share_of(options, contenders, say)
-    if share.gpus and any(contender.kind in KERAS_KINDS for contender in contenders):
-        check_gpus(ray.nodes(), share.gpus, say)
-    gpus = f" and {share.gpus:g} GPU(s)" if share.gpus else ""
-    say(f"{options.workers} worker(s) of {share.cpus} CPU(s){gpus} each")
+    pool = find_room(options, request.contenders, say)
+    if pool.gpus and any(contender.kind in KERAS_KINDS for contender in request.contenders):
+        check_gpus(ray.nodes(), pool.gpus, say)
+    gpus = f" and {pool.gpus:g} GPU(s)" if pool.gpus else ""
+    say(f"{pool.workers} worker(s) of {pool.cpus} CPU(s){gpus} each")
     task = ScoringTask(
         absolute(options.out or "").rpartition("/")[2],
-        contenders,
+        request.contenders,
         Arithmetic(
-            share.cpus, options.precision, options.classes, gpu=bool(share.gpus) and not are_rehearsed(ray.nodes())
+            pool.cpus, options.precision, options.classes, gpu=bool(pool.gpus) and not are_rehearsed(ray.nodes())
         ),
         options.batch_size,
         options.tta,
@@ -113,25 +92,34 @@ def _score(
     by_index = {shard.index: shard for shard in remaining}
     about: dict[str, Any] = {}
     peaks: dict[int, float] = {}
+    images = sum(shard.rows for shard in remaining)
     started = time.monotonic()
-    with ScoringProgress(console, sum(shard.rows for shard in remaining)) as progress:
-        for scored in score(dataset, remaining, task, options.workers, share):
+    with ScoringProgress(console, images) as progress:
+        for scored in score(request.dataset, remaining, task, pool):
             shard = by_index[scored.shard]
-            told = {"parameters": scored.about.parameters, "warnings": _merged(about, scored.about.warnings)}
+            told = {
+                "parameters": scored.about.parameters,
+                "warnings": _merged(about.get("warnings", {}), scored.about.warnings),
+            }
             if told != about:
                 about = told
-                workspace.remember(about)
-            workspace.keep(shard, scored.predictions, scored.corrupted)
+                folder.remember(about)
+            folder.keep(shard, scored.predictions, scored.corrupted)
             peaks[scored.about.pid] = scored.about.peak_mib
             progress.advance(shard.rows)
-    seconds = time.monotonic() - started
     about["scoring"] = {
-        "images": sum(shard.rows for shard in remaining),
-        "seconds": round(seconds, 3),
+        "images": images,
+        "seconds": round(time.monotonic() - started, 3),
         "images_per_second": round(progress.rate(), 1),
-        "workers": options.workers,
-        "cpus_per_worker": share.cpus,
-        "gpus_per_worker": share.gpus,
+        "workers": pool.workers,
+        "cpus_per_worker": pool.cpus,
+        "gpus_per_worker": pool.gpus,
         "actor_peak_mib": round(max(peaks.values()), 1),
     }
     return about
+
+
+def _merged(known: dict[str, list[str]], more: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The warnings of several actors, or of one actor at several times, each once."""
+    both = {name: [*known.get(name, ()), *more.get(name, ())] for name in {**known, **more}}
+    return {name: list(dict.fromkeys(warnings)) for name, warnings in both.items()}

@@ -1,46 +1,77 @@
-"""What is asked of an evaluation, as run.json keeps it; its key finds an interrupted run again."""
+"""What an evaluation scores. run.json keeps its description; its key finds an interrupted run again."""
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
+
+from rich.console import Console
 
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import redacted
 from fer_models.card import git_commit, package_versions
-from jobs.evaluation.contenders import Contender
+from jobs.data import open_data
 from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation.scoring.contenders import ENSEMBLE, Contender, contenders_from
+from jobs.evaluation.scoring.shards import Shard, check_labels, plan_shards
 
 SCORING_VERSION = 1
-"""Another number, and nothing that an earlier version scored is taken up again."""
+"""Part of the key: raise it when scores change, so that no run resumes with older ones."""
+_OPTIONS = ("protocol", "tta", "corruptions", "precision", "batch_size", "classes")
+"""Those that predictions depend on, beside the splits."""
 
 
-def describe(options: EvaluateOptions, contenders: Sequence[Contender], dataset: PreparedDataset) -> dict[str, Any]:
-    """All that decides what the predictions are."""
-    return {
-        "scoring_version": SCORING_VERSION,
-        "checkpoints": [asdict(c) | {"uri": redacted(c.uri)} for c in contenders],
-        "data": {
-            "uri": redacted(dataset.uri),
-            "source": dataset.manifest.source,
-            "fingerprint": dataset.manifest.fingerprint,
-        },
-        "splits": list(options.split),
-        "protocol": options.protocol,
-        "tta": options.tta,
-        "corruptions": options.corruptions,
-        "precision": options.precision,
-        "batch_size": options.batch_size,
-        "classes": options.classes,
-        "versions": package_versions(),
-        "git_commit": git_commit(),
-    }
+@dataclass(frozen=True)
+class Request:
+    """The `contenders` to be scored on the rows of `dataset` that `shards` hold, as `options` say."""
 
+    options: EvaluateOptions
+    contenders: tuple[Contender, ...]
+    dataset: PreparedDataset
+    shards: tuple[Shard, ...]
 
-def key_of(request: dict[str, Any]) -> str:
-    """16 hexadecimal digits, equal for requests whose predictions are equal, wherever the files lie."""
-    data = {"fingerprint": request["data"]["fingerprint"]}
-    checkpoints = [{**checkpoint, "uri": ""} for checkpoint in request["checkpoints"]]
-    decisive = request | {"data": data, "checkpoints": checkpoints, "git_commit": None}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    @classmethod
+    def from_options(cls, options: EvaluateOptions, console: Console) -> "Request":
+        """Open and check what `options` name. Raises UserError for bad input."""
+        contenders = contenders_from(options.checkpoint, ensemble=options.ensemble)
+        dataset = open_data(options.data, console)
+        shards = plan_shards(dataset, options.split, options.protocol)
+        check_labels(dataset, shards)
+        return cls(options, contenders, dataset, tuple(shards))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By the name of a contender, the short name that people see."""
+        return {contender.name: contender.label for contender in self.contenders}
+
+    @property
+    def models(self) -> int:
+        """How many of the contenders are models of their own; the ensemble is not, and comes last."""
+        return sum(contender.kind != ENSEMBLE for contender in self.contenders)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """Everything that the predictions depend on."""
+        options, dataset = self.options, self.dataset
+        return {
+            "scoring_version": SCORING_VERSION,
+            "checkpoints": [asdict(c) | {"uri": redacted(c.uri)} for c in self.contenders],
+            "data": {
+                "uri": redacted(dataset.uri),
+                "source": dataset.manifest.source,
+                "fingerprint": dataset.manifest.fingerprint,
+            },
+            "splits": list(options.split),
+            **{name: getattr(options, name) for name in _OPTIONS},
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        }
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits, equal for requests with equal predictions, wherever the files are."""
+        data = {"fingerprint": self.description["data"]["fingerprint"]}
+        checkpoints = [{**checkpoint, "uri": ""} for checkpoint in self.description["checkpoints"]]
+        decisive = self.description | {"data": data, "checkpoints": checkpoints, "git_commit": None}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]

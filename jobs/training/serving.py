@@ -64,7 +64,7 @@ class ServingModel:
             apply_temperature(self.model, fitted)
             said = tempered(said, fitted)
             temperature = {"validation_temperature": fitted}
-        return {f"validation_{name}": value for name, value in metrics_of(truth, said).items()} | temperature
+        return {f"validation_{name}": value for name, value in summarise(truth, said).items()} | temperature
 
     def _shares(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This rank's share of the validation rows, a batch at a time: pixels and labels."""
@@ -92,9 +92,3 @@ def gathered(collectives: Collectives, labels: np.ndarray, probabilities: np.nda
     rows = np.concatenate([labels[:, None].astype(np.float32), probabilities], axis=1)
     rows = collectives.gather_rows(rows)
     return rows[:, 0].astype(np.int64), rows[:, 1:]
-
-
-def metrics_of(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
-    """Each metric of training's history; None where one is not defined."""
-    metrics = summarise(labels, probabilities)
-    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}

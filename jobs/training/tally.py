@@ -5,10 +5,11 @@ from collections import deque
 import numpy as np
 import tensorflow as tf
 
+from fer_models.metrics import summarise
 from jobs.training.collectives import Collectives
 from jobs.training.feed import Call
 from jobs.training.loop import Outcome
-from jobs.training.serving import gathered, metrics_of
+from jobs.training.serving import gathered
 
 METRIC_ROWS = 65_536
 """Training metrics describe at most this many of an epoch's last predictions, so that memory stays bounded."""
@@ -53,4 +54,4 @@ class EpochTally:
         labels = np.concatenate([labels for labels, _ in self._kept])[-last:]
         probabilities = np.concatenate([said.numpy().reshape(-1, said.shape[-1]) for _, said in self._kept])[-last:]
         losses = np.concatenate([losses.numpy() for losses in self._losses]).astype(np.float64)
-        return metrics_of(*gathered(collectives, labels, probabilities)) | {"loss": float(losses.mean())}
+        return summarise(*gathered(collectives, labels, probabilities)) | {"loss": float(losses.mean())}

@@ -100,7 +100,7 @@ def sweep_epochs_done(sweep: Path) -> int:
 
 
 def shards_done(report: Path) -> int:
-    """Files that an evaluation has written so far, in its workspace or its report."""
+    """Files that an evaluation has written so far, in its unfinished or its finished report."""
     return sum(1 for _ in report.parent.rglob("*.parquet"))
 
 

@@ -23,7 +23,7 @@ def test_the_build_sees_the_packages_and_nothing_else():
         assert seen(f"{package.replace('.', '/')}/__init__.py"), package
     assert seen("constraints.txt")
     assert seen("pyproject.toml")
-    assert seen("jobs/evaluation/report.html.j2")
+    assert seen("jobs/evaluation/report/report.html.j2")
     assert seen("fer_models/released/model.keras")
     for path in (
         ".env",

@@ -42,7 +42,7 @@ def littered(tmp_path_factory) -> Path:
 def test_the_repository_is_less_than_a_megabyte(tmp_path):
     size, names = packed(ROOT, tmp_path)
     assert size < 1_000_000
-    assert {"jobs/train_resnet.py", "fer_data/drawn_faces.py", "jobs/evaluation/report.html.j2"} <= names
+    assert {"jobs/train_resnet.py", "fer_data/drawn_faces.py", "jobs/evaluation/report/report.html.j2"} <= names
 
 
 def test_all_the_code_that_jobs_run_goes_along(littered, tmp_path):

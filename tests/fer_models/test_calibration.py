@@ -4,7 +4,8 @@ import pytest
 
 from fer_models.calibration import apply_temperature, fit_temperature, tempered
 from fer_models.factory import create_model
-from jobs.evaluation.tally import Tally, expected_calibration_error
+from fer_models.metric_state import MetricState
+from fer_models.metrics import METRICS
 
 
 def overconfident(rows: int = 20_000, sharpness: float = 2.5) -> tuple[np.ndarray, np.ndarray]:
@@ -16,9 +17,7 @@ def overconfident(rows: int = 20_000, sharpness: float = 2.5) -> tuple[np.ndarra
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    tally = Tally()
-    tally.add(labels, probabilities)
-    return expected_calibration_error(tally)
+    return METRICS["ece"].value(MetricState.of(labels, probabilities))
 
 
 def test_the_temperature_undoes_what_made_the_probabilities_too_sure():

@@ -15,8 +15,8 @@ from fer_models.checkpoint import load_model, load_training_state, save_checkpoi
 from fer_models.checkpoint_files import read_card, verify
 from fer_models.export import FORMATS, ExportDiffersError, export, spread
 from fer_models.litert import INT8_FILE, LABELS, LiteRTModel, classes_in, with_classes
-from jobs.evaluation.contenders import contenders_from
-from jobs.evaluation.networks import Arithmetic, load_network
+from jobs.evaluation.scoring.contenders import contenders_from
+from jobs.evaluation.scoring.networks import Arithmetic, load_network
 from jobs.export import main
 from tests.jobs.evaluation.tiny import tiny_checkpoint, tiny_network
 

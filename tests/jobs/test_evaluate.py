@@ -20,8 +20,8 @@ from fer_data.dataset_writer import write_dataset
 from fer_data.emotions import CLASSES
 from fer_data.rows import pixels_of, rows_table
 from jobs.evaluate import main
-from jobs.evaluation import schemas
-from jobs.evaluation.corruptions import CORRUPTIONS
+from jobs.evaluation.report import schemas
+from jobs.evaluation.scoring.corruptions import CORRUPTIONS
 from tests.conftest import REPOSITORY
 from tests.jobs.evaluation.damage import rewrite, with_label, with_pixels
 from tests.processes import PATIENCE_SECONDS, descendants, kill, until
@@ -179,7 +179,7 @@ def test_the_page_stands_alone_and_shows_every_picture(report):
 @pytest.mark.cluster
 def test_the_terminal_shows_accuracy_and_who_is_better(report):
     assert "public_test: 203 images, 1 of them with errors" in report[1]
-    assert "McNemar's exact p" in report[1]
+    assert "McNemar's exact test" in report[1]
     assert str(report[0]) in report[1]
 
 

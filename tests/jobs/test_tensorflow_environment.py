@@ -34,7 +34,7 @@ def test_drivers_import_neither_tensorflow_nor_keras_and_command_lines_no_ray():
     code = (
         "import sys; import jobs.evaluate, jobs.sweep, jobs.train_cnn, jobs.train_resnet, jobs.evaluation.options;"
         "assert 'ray' not in sys.modules;"
-        "import jobs.evaluation.driver, jobs.evaluation.scoring, jobs.training.driver, jobs.tuning.driver;"
+        "import jobs.evaluation.driver, jobs.evaluation.scoring.pipeline, jobs.training.driver, jobs.tuning.driver;"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     done = subprocess.run(

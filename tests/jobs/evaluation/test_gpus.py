@@ -12,7 +12,7 @@ from fer_data.commands import exit_with_code
 from fer_models.checkpoint import load_model
 from fer_models.export import to_litert
 from jobs.evaluate import main
-from jobs.evaluation.analysis import PROBABILITIES
+from jobs.evaluation.predictions import PROBABILITIES
 from jobs.gpus import REHEARSED
 from tests.gpus import no_real_gpu, ray_with_gpus, taken
 from tests.jobs.evaluation.tiny import tiny_checkpoint
@@ -96,7 +96,7 @@ def test_files_that_no_gpu_can_compute_reserve_none(two_gpus, checkpoint, drawn_
     model = tmp_path / "tiny.tflite"
     model.write_bytes(to_litert(load_model(checkpoint)[0]))
     arguments = ("--checkpoint", str(model), "--data", drawn_set, "--split", "public_test", "--out")
-    assert "tiny.tflite can compute on processors alone" in refused(
+    assert "tiny.tflite can compute on CPUs only" in refused(
         capsys, *arguments, str(tmp_path / "report"), "--device", "gpu"
     )
     with taken(2):

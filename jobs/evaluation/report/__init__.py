@@ -1,0 +1,1 @@
+"""From predictions to a report: tables, metrics, tests, plots and the page."""

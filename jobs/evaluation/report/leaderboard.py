@@ -1,0 +1,115 @@
+"""Rank the checkpoints of finished reports by their tables, without scoring anything."""
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from fer_data.errors import UserError
+from fer_data.storage import absolute, join, one_line, read_file, redacted, reported, resolve
+from jobs.evaluation.report.ranking import Row, ranked
+from jobs.evaluation.report.schemas import LEADERBOARD, METRICS
+from jobs.evaluation.report.terminal import figures_table, main_figures
+from jobs.evaluation.report_folder import RUN_FILE
+
+LEADERBOARD_FILE = "leaderboard.parquet"
+
+
+def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
+    """Print the ranking of `reports` and write it as `leaderboard.parquet` and `.csv` into the folder `out`.
+
+    The default of `out` is `leaderboard` beside the first report. Returns the folder. Paths that are not reports, such
+    as an earlier ranking that `reports/*` matches, are skipped. Raises UserError when a report is damaged or missing,
+    or when there is none.
+    """
+    rows: list[Row] = []
+    for report in dict.fromkeys(absolute(report) for report in reports):
+        if _is_report(report):
+            rows += _rows(report)
+        elif os.path.lexists(report):
+            if not (Path(report) / LEADERBOARD_FILE).exists():
+                console.print(f"skipped {report}: not a finished report", highlight=False, soft_wrap=True)
+        else:
+            raise UserError(f"{redacted(report)} does not exist: give the folders of finished reports")
+    if not rows:
+        raise UserError(f"{', '.join(reports[:3])}: no finished report (a report has {RUN_FILE} and metrics.parquet)")
+    _name_reports(rows)
+    ranking = rank(rows)
+    _print(ranking, console)
+    folder = absolute(out) if out else join(str(Path(absolute(reports[0])).parent), "leaderboard")
+    table = pa.Table.from_pylist(ranking, schema=LEADERBOARD)
+    parquet = io.BytesIO()
+    pq.write_table(table, parquet, compression="zstd")
+    csv = table.to_pandas().to_csv(index=False).encode()
+    with reported(folder, "write the ranking to"):
+        _write(folder, {LEADERBOARD_FILE: parquet.getvalue(), "leaderboard.csv": csv})
+    return folder
+
+
+def rank(rows: Sequence[Row]) -> list[Row]:
+    """`rows` of metrics with their rank, the best first, ranked separately for each data set, protocol and split."""
+    rows = sorted(rows, key=lambda row: (row["report"], row["checkpoint"]))
+    tasks = sorted({_task(row) for row in rows})
+    return [row for task in tasks for row in ranked([row for row in rows if _task(row) == task])]
+
+
+def _task(row: Row) -> tuple[str, str, str]:
+    return row["split"], row["protocol"], row["data_fingerprint"]
+
+
+def _is_report(uri: str) -> bool:
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        found = filesystem.get_file_info([f"{path}/{RUN_FILE}", f"{path}/metrics.parquet"])
+    return all(info.is_file for info in found)
+
+
+def _rows(report: str) -> list[Row]:
+    try:
+        run = json.loads(read_file(join(report, RUN_FILE)))
+        filesystem, path = resolve(report)
+        metrics = pq.read_table(f"{path}/metrics.parquet", filesystem=filesystem)
+        if missing := set(METRICS.names) - set(metrics.column_names):
+            raise ValueError(f"metrics.parquet has no column {sorted(missing)[0]}")
+        shared = {"report": report, "data_fingerprint": run["data"]["fingerprint"]}
+        shared |= {name: run[name] for name in ("protocol", "tta")}
+        parameters = run.get("parameters", {})
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise UserError(f"{redacted(report)}: the report is damaged ({one_line(error, 120)}): run it again") from error
+    return [row | shared | {"parameters": parameters.get(row["checkpoint"])} for row in metrics.to_pylist()]
+
+
+def _name_reports(rows: Sequence[Row]) -> None:
+    """Replace the paths of reports by their last components where these differ."""
+    paths = {row["report"] for row in rows}
+    if len({Path(path).name for path in paths}) == len(paths):
+        for row in rows:
+            row["report"] = Path(row["report"]).name
+
+
+def _print(ranking: Sequence[Row], console: Console) -> None:
+    for task in dict.fromkeys(_task(row) for row in ranking):
+        own = [row for row in ranking if _task(row) == task]
+        split, protocol, fingerprint = task
+        title = f"{split}, {protocol} protocol, {own[0]['rows']:,} images, data {fingerprint[:8]}"
+        table = figures_table(title, "#", "report", "checkpoint")
+        for row in own:
+            views = f" ({row['tta']})" if row["tta"] != "none" else ""
+            table.add_row(str(row["rank"]), row["report"], row["checkpoint"] + views, *main_figures(row))
+        console.print(table)
+
+
+def _write(folder: str, files: dict[str, bytes]) -> None:
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(entry.name not in files for entry in path.iterdir())):
+        raise UserError(f"{folder} holds something other than a ranking: choose another --out")
+    path.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        temporary = path.parent / f".writing-{path.name}-{name}"
+        temporary.write_bytes(content)
+        temporary.rename(path / name)

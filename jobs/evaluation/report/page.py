@@ -1,0 +1,164 @@
+"""report.html: the whole report in one file that needs no network."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+
+from fer_data.emotions import CLASSES
+from fer_models.metrics import METRICS
+from jobs.evaluation.report import schemas
+from jobs.evaluation.report.examples import SUSPICIOUS, Example
+from jobs.evaluation.report.plots import face
+from jobs.evaluation.report.ranking import Row, ranked
+from jobs.evaluation.report.wording import Labels, against_best, hundred, number, p_value, percent
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Examples with their images, uint8 [48, 48] each, under a title and an explanation."""
+
+    title: str
+    text: str
+    examples: Sequence[Example]
+    images: Sequence[np.ndarray]
+
+
+def mistakes_gallery(label: str, split: str, examples: Sequence[Example], images: Sequence[np.ndarray]) -> Gallery:
+    """The most confident mistakes of one checkpoint."""
+    return Gallery(
+        f"Most confident mistakes of {label}, {split}",
+        "Below each face: the predicted class and its probability, then the annotated class and its probability.",
+        examples,
+        images,
+    )
+
+
+def suspects_gallery(
+    models: int, split: str, total: int, examples: Sequence[Example], images: Sequence[np.ndarray]
+) -> Gallery:
+    """Images whose label may be wrong."""
+    who = "The checkpoint assigns" if models == 1 else f"All {models} checkpoints assign"
+    more = f" The first {len(examples)} of {total:,}; all are in suspects.parquet." if total > len(examples) else ""
+    return Gallery(
+        f"Suspected label errors, {split}",
+        f"{who} these images to the same other class with a probability of {SUSPICIOUS:.0%} or more. The annotation "
+        f"may be wrong.{more}",
+        examples,
+        images,
+    )
+
+
+def render(
+    *,
+    run: Mapping[str, Any],
+    tables: Mapping[str, pa.Table],
+    labels: Labels,
+    plots: Mapping[str, bytes],
+    galleries: Sequence[Gallery],
+) -> str:
+    """The page. Names and paths are escaped, whatever they contain."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "percent": percent,
+        "hundred": hundred,
+        "number": number,
+        "p_value": lambda value: "–" if value is None else p_value(value),
+        "points": lambda value: "–" if value is None else f"{100 * value:+.2f}",
+    }
+    splits, comparisons = list(run["splits"]), tables["comparisons"].to_pylist()
+    metrics = tables["metrics"].to_pylist()
+    data = run["data"]
+    return environment.get_template("report.html.j2").render(
+        title=f"{len(labels)} checkpoint{'' if len(labels) == 1 else 's'} on {', '.join(splits)}",
+        subtitle=f"{data['source']} (fingerprint {data['fingerprint']}), {run['protocol']} protocol"
+        + (f", averaged over the views of {run['tta']}" if run["tta"] != "none" else ""),
+        summaries=[_summary(split, metrics, comparisons) for split in splits],
+        splits=splits,
+        labels=labels,
+        metrics=metrics,
+        columns_shown=_columns_shown(),
+        comparisons=comparisons,
+        parameters=run.get("parameters", {}),
+        sections=_sections(splits, plots),
+        galleries=[_shown(gallery) for gallery in galleries],
+        classes=CLASSES,
+        columns={
+            f"{name}.parquet" if name != "predictions" else "predictions/*.parquet": [
+                {"name": field.name, "type": str(field.type), "meaning": schemas.meaning(field)} for field in schema
+            ]
+            for name, schema in schemas.TABLES.items()
+            if name == "predictions" or name in tables
+        },
+        run=json.dumps({key: value for key, value in run.items() if key != "scoring"}, indent=1),
+    )
+
+
+def _summary(split: str, metrics: Sequence[Row], comparisons: Sequence[Row]) -> dict[str, Any]:
+    """The first screen for a split: its checkpoints, the best first, and how sure it is that the best is best."""
+    rows = ranked([row for row in metrics if row["split"] == split])
+    own = [row for row in comparisons if row["split"] == split]
+    best = rows[0]["checkpoint"]
+    beaten = sum(row["better"] == best for row in own)
+    others = f"{beaten} of {len(rows) - 1} other checkpoints" if beaten else "any other checkpoint"
+    certainty = f"{'Significantly' if beaten else 'Not significantly'} better than {others}"
+    verdicts = {row["checkpoint"]: against_best(best, row["checkpoint"], own) for row in rows[1:]}
+    return {"split": split, "rows": rows, "certainty": certainty, "verdicts": verdicts}
+
+
+def _columns_shown() -> list[dict[str, Any]]:
+    """The columns of the page's table of metrics: those with a title, then their like on each subset."""
+    shown = [(metric, metric.name, metric.title) for metric in METRICS.values() if metric.title]
+    shown += [
+        (metric, schemas.column_in(subset, metric.name), f"{subset.replace('_', '-')} {metric.title}")
+        for subset in schemas.SUBSETS
+        for metric, _, _ in shown
+        if metric.in_subsets
+    ]
+    return [
+        {
+            "name": column,
+            "title": title,
+            "filter": percent if metric.percent else number,
+            "interval": f"{column}_low" in schemas.METRICS.names,
+            "meaning": schemas.meaning(schemas.METRICS.field(column)),
+        }
+        for metric, column, title in shown
+    ]
+
+
+def _sections(splits: Sequence[str], plots: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    titles = {
+        "side_by_side": ("Side by side", "Dots with 95 % intervals. Rings are the leak-free figures."),
+        "per_class": ("By class", "Bars with 95 % intervals. Below each class: its number of images."),
+        "confusion": ("Confusion matrices", ""),
+        "reliability": ("Calibration", ""),
+        "confidence": ("Accuracy against confidence", ""),
+        "robustness": ("Under corruptions", ""),
+    }
+    sections = []
+    for kind, (title, text) in titles.items():
+        for split in splits:
+            names = [name for name in plots if name.startswith((f"{kind}-{split}.", f"{kind}-{split}-"))]
+            shown = [{"alt": f"{title}: {name}", "png": _base64(plots[name])} for name in names]
+            if shown:
+                heading = f"{title}, {split}" if len(splits) > 1 else title
+                sections.append({"title": heading, "text": text, "plots": shown})
+    return sections
+
+
+def _shown(gallery: Gallery) -> dict[str, Any]:
+    faces = zip(gallery.examples, [_base64(face(image)) for image in gallery.images], strict=True)
+    return {"title": gallery.title, "text": gallery.text, "faces": list(faces)}
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
