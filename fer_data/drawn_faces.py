@@ -1,8 +1,8 @@
 """The built-in data set: seven expressions as 48×48 grey faces drawn by code, used when no data are given.
 
-Row i of a seed depends on (seed, i) alone, so any range can be drawn in any order, by any number of
-processes. An expression is a mixture of facial actions (after the Facial Action Coding System), each with
-a strength of its own; identity, pose, tones, light and what covers the face know nothing of the class.
+Row i of a seed depends on (seed, i) alone, so that any number of processes can draw any range in any order. An
+expression is a mixture of facial actions (after the Facial Action Coding System), each with its own strength. Identity,
+pose, tones, light and what covers the face do not depend on the class.
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,10 +80,7 @@ def drawn_rows(counts: Mapping[str, int], seed: int) -> Iterator[pa.Table]:
 def prepared_drawn_faces(
     training: int = 1500, public_test: int = 500, private_test: int = 500, seed: int = 0, cache: Path | None = None
 ) -> PreparedDataset:
-    """So many drawings of each usage as a prepared data set, written on first use, a row group at a time.
-
-    The folder `cache` is by default that of `prepare`. Raises UserError when it cannot be written.
-    """
+    """So many drawings of each usage, prepared in the folder `cache` on first use. Raises UserError if it cannot be."""
     counts = {"training": training, "public_test": public_test, "private_test": private_test}
     place = str((cache or cache_folder()) / f"drawn-v{VERSION}-seed{seed}-{training}-{public_test}-{private_test}")
     with suppress(UserError):  # not there, or damaged
