@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
+pytest_plugins = ["tests.expected_skips"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

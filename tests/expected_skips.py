@@ -1,8 +1,6 @@
 """A pytest plugin: it fails the run when a test is skipped for a reason other than those listed here.
 
-    pytest -p tests.expected_skips
-
-`.ci/run` takes it, so that a test which no longer runs does not go unnoticed.
+conftest.py loads it, so that a test which no longer runs does not go unnoticed.
 """
 
 import re
