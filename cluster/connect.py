@@ -48,14 +48,14 @@ def connect() -> None:
         start_local()
         return
     try:
-        _knock(address)
+        _check_reachable(address)
         ray.init(**_QUIET)
     except OSError as error:  # ConnectionError among them, which Ray raises.
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable") from error
 
 
-def _knock(address: str) -> None:
-    """Raises OSError when nothing listens at HOST:PORT, which Ray tries for many minutes."""
+def _check_reachable(address: str) -> None:
+    """Raises OSError when nothing listens at HOST:PORT, where Ray would retry for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
@@ -68,10 +68,10 @@ def wait_for_room(
     wanted: Sequence[Mapping[str, float]],
     say: Callable[[str], None],
 ) -> Placement:
-    """What `place` returns for `ray.nodes()`, called again and again while it raises UserError.
+    """Call `place` with `ray.nodes()` until it raises no UserError, and return its result.
 
-    In the meantime an autoscaler is asked for room for `wanted` (what each process reserves, by Ray's names). After
-    `minutes` the last UserError is raised.
+    Meanwhile, ask the autoscaler for `wanted`, the resources of each process by Ray's names. Raises the last UserError
+    after `minutes`.
     """
     deadline = time.monotonic() + 60 * minutes
     asked = False
@@ -91,7 +91,7 @@ def wait_for_room(
             time.sleep(1)
     finally:
         if asked:
-            request_resources(bundles=[])  # From here on the run's own reservations count.
+            request_resources(bundles=[])  # From now on, the run's own reservations count.
 
 
 def worker_resources(
@@ -99,8 +99,8 @@ def worker_resources(
 ) -> WorkerResources:
     """CPUs and GPUs for each of `workers`, so that all fit on `nodes` (as from `ray.nodes()`).
 
-    `device` is auto, cpu or gpu. `option` is the option that sets `workers`, for messages. Raises UserError with the
-    size of the cluster when they do not fit.
+    `device` is auto, cpu or gpu. Messages name `option`, which sets `workers`. Raises UserError with the size of the
+    cluster when they do not fit.
     """
     sizes = _sizes(nodes)
     cpus, gpus = sum(size[0] for size in sizes), sum(size[1] for size in sizes)
@@ -122,15 +122,15 @@ def room(nodes: list[dict], each: WorkerResources) -> int:
 
 
 def room_for(nodes: list[dict], cpus: int, gpus: float) -> int:
-    """How many processes that reserve `cpus` and `gpus`, a part of one GPU or whole ones, fit on `nodes` together.
+    """How many processes fit on `nodes` at once, each with `cpus` and `gpus` (a part of one GPU, or whole GPUs).
 
-    All that a process reserves is on one machine.
+    A process reserves all of its resources on one machine.
     """
     return sum(min(c // cpus, _gpu_room(g, gpus)) if gpus else c // cpus for c, g in _sizes(nodes))
 
 
 def _gpu_room(machine: int, each: float) -> int:
-    # Ray counts in ten-thousandths.
+    # Ray counts GPUs in ten-thousandths.
     return machine // int(each) if each >= 1 else machine * (10_000 // round(each * 10_000))
 
 

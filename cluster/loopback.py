@@ -29,11 +29,10 @@ _LOOPBACK_ONLY = (
 
 
 def close_to_network(port: int) -> None:
-    """Drop what reaches this process's listening TCP `port` from beyond the loopback interface.
+    """Drop packets that reach this process's listening TCP `port` from outside the loopback interface.
 
-    TensorFlow's collectives listen on all interfaces, whatever address they
-    are given, and run what they are sent. A filter on the socket needs no
-    privilege. Raises RuntimeError when this process does not listen on `port`.
+    TensorFlow's collectives listen on all interfaces, whatever address they are given, and accept requests from anyone.
+    A filter on the socket needs no privilege. Raises RuntimeError when this process does not listen on `port`.
     """
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _LOOPBACK_ONLY)
     program = ctypes.create_string_buffer(filters)
@@ -45,7 +44,7 @@ def close_to_network(port: int) -> None:
                 continue
             listener = socket.socket(fileno=os.dup(int(entry.name)))
         except OSError:
-            continue  # Closed since it was listed.
+            continue  # The file was closed after it was listed.
         with listener:
             if _listens_on(listener, port):
                 listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)

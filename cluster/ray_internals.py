@@ -1,8 +1,7 @@
-"""What the project uses of Ray that Ray does not promise to keep: private names, and the wording of its messages.
+"""The private names and message texts of Ray 2.60 that the project relies on, although Ray may change them.
 
-Each is behind one function or constant of this file, as seen with Ray 2.60. tests/cluster/test_ray_internals.py fails
-with the name of what has moved. Ray is imported inside the functions: some must run before it, and command lines do
-without it.
+Each has one function or constant here. If one of them changes, tests/cluster/test_ray_internals.py fails with its name.
+The functions import Ray themselves, because some must run before it and some commands do not need it.
 """
 
 import logging
@@ -20,21 +19,21 @@ WORKER_HEALTH_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 _DASHBOARD_VARIABLE = "RAY_API_SERVER_ADDRESS"
-_NOBODY = "http://127.0.0.1:1"
-"""An address at which nothing listens: a request to it fails at once."""
+_NO_DASHBOARD = "http://127.0.0.1:1"
+"""An address at which nothing listens, so that a request to it fails at once."""
 
 
 def bind_to_loopback() -> None:
     """Let a Ray that this process starts bind to 127.0.0.1.
 
-    Ray has no option for it on Linux. On macOS it does so unless a variable is set, which Ray reads when it is
-    imported, and every process that it starts reads again.
+    Ray has no option for this on Linux. On macOS Ray does so unless a variable is set. Ray reads the variable on
+    import, and so does every process that it starts.
     """
     os.environ[_LOOPBACK_VARIABLE] = "0"
     from ray._private import ray_constants
 
     ray_constants.ENABLE_RAY_CLUSTER = False
-    # A local Ray requires a token from every client by default, and warns of that each time.
+    # By default a local Ray requires a token from every client, and warns about it at each start.
     logging.getLogger(_TOKEN_LOGGER).setLevel(logging.ERROR)
 
 
@@ -43,10 +42,10 @@ def init_on_loopback(**options: Any) -> None:
     bind_to_loopback()
     import ray
 
-    # At the end of each run Ray Train asks the dashboard whether the controller lives. It would wait 12 s for one to
-    # appear, in each trial of a sweep too, if the processes that start here did not inherit an address.
+    # At the end of each run Ray Train asks the dashboard whether the controller is alive. Without an address, it would
+    # wait 12 s for a dashboard to appear, and again in each trial of a sweep.
     before = os.environ.get(_DASHBOARD_VARIABLE)
-    os.environ[_DASHBOARD_VARIABLE] = _NOBODY
+    os.environ[_DASHBOARD_VARIABLE] = _NO_DASHBOARD
     try:
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
     finally:
@@ -58,13 +57,13 @@ def init_on_loopback(**options: Any) -> None:
 def run_command_line_on_loopback() -> None:
     """Run Ray's command line with the arguments of this process, for nodes that share this machine.
 
-    Ray refuses to join a second node to a head on the loopback address. Its command line alone checks that.
+    Ray's command line, and nothing else in Ray, refuses to join a second node to a head on the loopback address.
     """
     bind_to_loopback()
     from ray._private import ray_constants, services
     from ray.scripts.scripts import main
 
-    ray_constants.ENABLE_RAY_CLUSTER = True  # In this process alone: those that it starts read the variable.
+    ray_constants.ENABLE_RAY_CLUSTER = True  # In this process only: the processes that it starts read the variable.
     services.get_node_ip_address = lambda *_: "127.0.0.1"
     main()
 
@@ -88,7 +87,7 @@ def data_parallel_trainer() -> Any:
 
 
 def population_based_training(change: Callable[[dict[str, Any], Any], dict[str, Any]], **options: Any) -> Any:
-    """Ray Tune's population-based training, in which `change(point, trial)` has the last word on a new point."""
+    """Ray Tune's population-based training, in which `change(point, trial)` may edit each new point."""
     from ray.tune.schedulers import PopulationBasedTraining
 
     class Changed(PopulationBasedTraining):
@@ -100,5 +99,5 @@ def population_based_training(change: Callable[[dict[str, Any], Any], dict[str, 
 
 
 def allow_actor_options() -> None:
-    """Silence a warning of Ray Data's: it will drop the options for restarts of actors, and has no others yet."""
+    """Silence the warning that Ray Data will drop its options for actor restarts. It offers no replacement yet."""
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")

@@ -25,7 +25,7 @@ from fer_data.errors import UserError
 
 HEAD = "head"
 REHEARSED_GPU = "rehearsed_gpu"
-"""The resource, by Ray's name, of nodes with rehearsed GPUs: jobs plan with them, and compute on processors."""
+"""The Ray resource of nodes with rehearsed GPUs. Jobs reserve them like real ones, but compute on the CPU."""
 _STATE = "cluster.json"
 _PATIENCE_SECONDS = 180
 _ATTEMPTS = 3
@@ -33,10 +33,10 @@ _ATTEMPTS = 3
 
 @dataclass
 class Rehearsal:
-    """A running cluster: the head's ports, and for each node by name the session of its processes, its CPUs and GPUs.
+    """A running cluster: the head's ports, and by node name the session id of its processes, its CPUs and GPUs.
 
-    `metrics` has each node's port for Prometheus. Each node has a folder of its own in `disks`, as each machine has its
-    disk: nodes that shared one would unpack a job's working directory over one another while jobs run in it.
+    `metrics` holds each node's Prometheus port. Each node has its own folder in `disks`, as each machine has its own
+    disk. In a shared folder, nodes would overwrite each other's copy of a job's working directory while jobs use it.
     """
 
     folder: str
@@ -50,9 +50,9 @@ class Rehearsal:
 
     @classmethod
     def up(cls, folder: Path, *, nodes: int, cpus: int, gpus: int = 0) -> "Rehearsal":
-        """Start a head and `nodes` nodes of `cpus` CPUs each, called 1, 2 …; returns when jobs can be submitted.
+        """Start a head and `nodes` nodes, named 1, 2 …; returns when jobs can be submitted.
 
-        `gpus` is how many GPUs each node rehearses. Raises UserError when there is one in `folder` already.
+        Each node has `cpus` CPUs and rehearses `gpus` GPUs. Raises UserError when `folder` already has a cluster.
         """
         if (folder / _STATE).exists():
             raise UserError(f"{folder} has a cluster: end it with `python -m cluster.rehearse down`")
@@ -61,7 +61,7 @@ class Rehearsal:
         with os.fdopen(token, "w") as file:
             file.write(secrets.token_hex(32))
         port, dashboard = free_ports(2)
-        disks = tempfile.mkdtemp(prefix="ray_")  # Not in `folder`: the path of a socket must be short.
+        disks = tempfile.mkdtemp(prefix="ray_")  # Not in `folder`, because paths of Unix sockets must be short.
         cluster = cls(str(folder), disks, port, dashboard)
         try:
             cluster._start_all({str(name): (cpus, gpus) for name in range(1, nodes + 1)})
@@ -80,7 +80,7 @@ class Rehearsal:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a client reaches the cluster; one names the token's file."""
+        """The environment variables of a client; one is the path of the token file."""
         return {
             "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard_port}",
             "RAY_AUTH_MODE": "token",
@@ -88,7 +88,7 @@ class Rehearsal:
         }
 
     def restart(self) -> None:
-        """End what is left of the cluster and start its head and nodes again, under their names and ports."""
+        """End what is left of the cluster and start its head and nodes again, with the same names and ports."""
         sizes = {name: (cpus, self.gpus.get(name, 0)) for name, cpus in self.cpus.items()}
         for session in self.nodes.values():
             _kill_session(session)
@@ -96,10 +96,7 @@ class Rehearsal:
         self._start_all(sizes)
 
     def add(self, name: str, *, cpus: int = 1, gpus: int = 0) -> None:
-        """Start a node called `name`, which rehearses `gpus` GPUs.
-
-        Raises UserError when that name is taken or is no plain name.
-        """
+        """Start a node called `name` with `gpus` rehearsed GPUs. Raises UserError for a taken or invalid name."""
         if not name.isidentifier() and not name.isalnum():
             raise UserError(f"a node's name may hold letters, digits and '_', not {name!r}")
         if name in self.nodes:
@@ -108,17 +105,17 @@ class Rehearsal:
         self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
 
     def kill(self, name: str) -> None:
-        """End the node called `name` at once, as when its machine goes down. Raises UserError when there is none."""
+        """Kill the node called `name`, as when its machine fails. Raises UserError when there is none."""
         if name not in self.nodes:
             raise UserError(f"there is no node called {name}: the nodes are {', '.join(self.nodes)}")
         _kill_session(self.nodes.pop(name))
-        if HEAD in self.nodes:  # Else the whole cluster is down, and `restart` starts all of it.
+        if HEAD in self.nodes:  # Otherwise the whole cluster is down, and `restart` starts all of its nodes.
             self.cpus.pop(name, None)
             self.gpus.pop(name, None)
         self._save()
 
     def down(self) -> None:
-        """End every node, and remove what Ray has kept for it, its logs too."""
+        """End every node and remove its files, including Ray's logs."""
         for session in reversed(self.nodes.values()):
             _kill_session(session)
         shutil.rmtree(self.disks, ignore_errors=True)
@@ -130,7 +127,7 @@ class Rehearsal:
         return _members(self.nodes[name]) if name in self.nodes else {}
 
     def is_running(self, name: str) -> bool:
-        """Whether any of the node's processes is there."""
+        """Whether any of the node's processes is alive."""
         return bool(self.processes(name))
 
     def _start_all(self, sizes: dict[str, tuple[int, int]]) -> None:
@@ -145,7 +142,7 @@ class Rehearsal:
         self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:
-        """Start a node and wait until the head knows it; again when it ends at once, as where a port was taken."""
+        """Start a node and wait until the head knows it. Retries when it ends at once, for example on a taken port."""
         for attempt in reversed(range(_ATTEMPTS)):
             try:
                 self._start_once(name, *arguments)
@@ -164,14 +161,14 @@ class Rehearsal:
             *("--temp-dir", Path(self.disks) / name),
             *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
             *("--runtime-env-agent-port", runtime, "--metrics-export-port", self.metrics[name]),
-            # Stated even when it is 0, because a node would otherwise count the machine's GPUs as its own.
+            # Given even when it is 0, because a node would otherwise count the machine's GPUs as its own.
             *("--num-gpus", gpus, "--disable-usage-stats", "--resources", json.dumps(resources)),
             *arguments,
         ]
         environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
         environment.pop("RAY_ADDRESS", None)
         if gpus:
-            environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses to count more GPUs than it lists.
+            environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses more GPUs than this variable lists.
         # Jobs run with the `python` of the environment that Ray was started in.
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
         with (Path(self.folder) / f"{name}.log").open("w") as log:
@@ -195,7 +192,7 @@ class Rehearsal:
             raise UserError(f"node {name} did not start: see {self.folder}/{name}.log")
 
     def _wait_for_agent(self) -> None:
-        """Wait until jobs can be submitted, some seconds after the head has started."""
+        """Wait until jobs can be submitted, which is seconds after the head has started."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self._get("/api/jobs/") is None:
             self._check(HEAD, deadline)
@@ -219,7 +216,7 @@ class Rehearsal:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on."""
+    """Free ports of the loopback address."""
     sockets = [socket.socket() for _ in range(count)]
     for probe in sockets:
         probe.bind(("127.0.0.1", 0))
@@ -230,9 +227,9 @@ def free_ports(count: int) -> list[int]:
 
 
 def _members(session: int) -> dict[int, str]:
-    """Process ids and command lines of a session's living processes and of all that descend from them.
+    """Process ids and command lines of a session's living processes and all their descendants.
 
-    Ray's own processes stay in the session of their `ray start`; the driver of a job begins one of its own.
+    Ray's own processes stay in the session of `ray start`; the driver of a job starts a new session.
     """
     sessions: dict[int, int] = {}
     children: dict[int, list[int]] = {}
@@ -247,7 +244,7 @@ def _members(session: int) -> dict[int, str]:
                     children.setdefault(int(parent), []).append(pid)
                     commands[pid] = (entry / "cmdline").read_text().replace("\0", " ").strip()
         except OSError:
-            continue  # It has ended since.
+            continue  # The process has ended.
     found: dict[int, str] = {}
     frontier = [pid for pid, its_session in sessions.items() if its_session == session]
     while frontier:
@@ -259,7 +256,7 @@ def _members(session: int) -> dict[int, str]:
 
 
 def _kill_session(session: int) -> None:
-    """kill -9 of every process of a session, and of those that they have started meanwhile."""
+    """kill -9 every process of a session, including those started in the meantime."""
     while pids := _members(session):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A cluster of several Ray nodes on this one machine, to try jobs on as on a real one: submit, add nodes, kill them.
+"""Rehearse on a cluster of several Ray nodes on this machine: submit jobs, add nodes, kill them.
 
     python -m cluster.rehearse up --nodes 2 --cpus 1 [--gpus 1]
     eval "$(python -m cluster.rehearse env)"
@@ -11,8 +11,8 @@
     python -m cluster.rehearse down
 
 The head, which runs the jobs' drivers, has no CPUs for anything else; each node has its own raylet. All listen on
-127.0.0.1 and require a token from every client; `env` sets the variables that name its file. `kill` is kill -9 of the
-node's processes, as when a machine fails. A cluster ends with its head, and `restart` starts all of its nodes again.
+127.0.0.1 and require a token from every client; `env` sets the variable with the token's path. `kill` sends kill -9 to
+the node's processes, as when a machine fails. A cluster ends with its head; `restart` starts the head and all nodes.
 """
 
 import os
@@ -22,14 +22,13 @@ from pathlib import Path
 from cluster.rehearsal import Rehearsal
 from fer_data.commands import Parser, exit_with_code, refusal
 
-_GPUS_HELP = "GPUs that each node rehearses: jobs plan with them and compute on processors"
+_GPUS_HELP = "rehearsed GPUs of each node: jobs reserve them but compute on the CPU"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One command of the rehearsal."""
     parser = Parser("python -m cluster.rehearse", description=__doc__)
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "fer_jobs" / "rehearsal"
-    parser.add_argument("--folder", type=Path, default=default, help=f"where the cluster's state is ({default})")
+    parser.add_argument("--folder", type=Path, default=default, help=f"folder of the cluster's state ({default})")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start a cluster")
     up.add_argument("--nodes", type=int, default=2)

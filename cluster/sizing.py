@@ -1,17 +1,17 @@
-"""What N workers give, on paper: time, cost and where scaling stops, from what one worker does alone.
+"""Estimate the time and cost of training on N workers, and where scaling stops, from the speed of one worker.
 
     python -m cluster.sizing --model resnet50 --rate 1500 --gbit 25 --price 0.8
     python -m cluster.sizing --model compact --rate 500 --gbit 10 --images 1000000
     python -m cluster.sizing --model compact --rate 49719 --card H200
 
-`--rate` is the column `images_per_second` of the history of a run with one worker, on the machine to be used;
+`--rate` is `images_per_second` from the history of a run with one worker, on the machine to be used;
 `python -m tests.benchmarks.bench_gpu` measures it for each network on a GPU. A step of a global batch B on N workers
-takes B / (N · rate), and then the ring that sums the gradients' b bytes takes
-2 (N - 1) / N · b / bandwidth + 2 (N - 1) · latency. Nothing overlaps: all gradients travel in one exchange after the
-last of them is there. Beyond the N at which the ring takes as long as the computation, more workers hardly help.
+takes B / (N · rate), and then the ring all-reduce of b bytes of gradients takes
+2 (N - 1) / N · b / bandwidth + 2 (N - 1) · latency. The two do not overlap: all gradients are exchanged at once, after
+the last one is computed. Once the all-reduce takes as long as the computation, more workers hardly help.
 
-With `--card` it says how much of the card one worker uses at that rate (MFU): where that is little, a larger batch or a
-larger network costs less than more cards.
+With `--card` it also prints the share of the GPU's peak that one worker reaches at that rate (MFU). If the share is
+small, a larger batch or network costs less than more GPUs.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from fer_data.commands import Parser, exit_with_code, refusal
 from fer_models.catalogue import NETWORKS
 
 BYTES_PER_IMAGE = 2_335
-"""Of a prepared data set: FER-2013's 32,298 rows take 75 MB."""
+"""Bytes of a prepared data set per image: FER-2013's 32,298 rows take 75 MB."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """What joins the workers: bytes per second each way, and seconds for a message to arrive."""
+    """The network between workers: bytes per second each way, and latency in seconds."""
 
     bandwidth: float
     latency: float
@@ -34,7 +34,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: seconds that workers compute, and seconds that gradients travel."""
+    """Seconds of one step: computing, and the all-reduce of the gradients."""
 
     compute: float
     reduce: float
@@ -51,7 +51,7 @@ def step(workers: int, *, rate: float, batch: int, gradient_bytes: int, link: Li
 
 
 def useful_workers(*, rate: float, batch: int, gradient_bytes: int, link: Link) -> int:
-    """The most workers that compute for at least as long as their gradients travel."""
+    """The largest number of workers for which computing takes at least as long as the all-reduce."""
     workers = 1
     while workers < batch:
         more = step(workers + 1, rate=rate, batch=batch, gradient_bytes=gradient_bytes, link=link)
@@ -62,11 +62,11 @@ def useful_workers(*, rate: float, batch: int, gradient_bytes: int, link: Link) 
 
 
 def use_of_card(model: str, rate: float, card: str, precision: str) -> str:
-    """The arithmetic of one worker at `rate` images per second, and its share of what `card` can do."""
-    from jobs.training.throughput import peak_tflops, tflops  # Light, but of a folder above this one.
+    """The TFLOP/s of one worker at `rate` images per second, and its share of the peak of `card`."""
+    from jobs.training.throughput import peak_tflops, tflops  # Light, but from a folder above this one.
 
     done, peak = tflops(NETWORKS[model].multiply_adds, rate), peak_tflops(card, precision)
-    share = f"{done / peak:.1%} of what {card} can do in {precision}" if peak else f"of {card} the peak is not known"
+    share = f"{done / peak:.1%} of the peak of {card} in {precision}" if peak else f"the peak of {card} is not known"
     return f"one worker: {done:.1f} TFLOP/s, {share}"
 
 
@@ -75,20 +75,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser("python -m cluster.sizing", description=__doc__)
     parser.add_argument("--model", choices=list(NETWORKS), required=True)
     parser.add_argument("--rate", type=float, required=True, help="images per second of one worker, measured")
-    parser.add_argument("--card", help="the worker's GPU, such as H200: also say how much of it the rate uses")
+    parser.add_argument("--card", help="the worker's GPU, such as H200: also print the share of its peak")
     parser.add_argument(
         "--precision",
         choices=("mixed_bfloat16", "mixed_float16", "float32"),
         default="mixed_bfloat16",
-        help="of the training whose rate it is (mixed_bfloat16)",
+        help="precision of the training that --rate measured (mixed_bfloat16)",
     )
-    parser.add_argument("--gbit", type=float, default=10.0, help="the network's Gbit/s each way (10)")
-    parser.add_argument("--latency", type=float, default=50e-6, help="seconds for a message to arrive (50e-6)")
-    parser.add_argument("--batch", type=int, default=256, help="global batch, at 1 worker (256)")
-    parser.add_argument("--per-worker", action="store_true", help="the batch is each worker's: it grows with them")
+    parser.add_argument("--gbit", type=float, default=10.0, help="network bandwidth in Gbit/s each way (10)")
+    parser.add_argument("--latency", type=float, default=50e-6, help="network latency in seconds (50e-6)")
+    parser.add_argument(
+        "--batch", type=int, default=256, help="global batch, or with --per-worker that of each worker (256)"
+    )
+    parser.add_argument("--per-worker", action="store_true", help="the global batch grows with the workers")
     parser.add_argument("--images", type=int, default=28_709, help="training images (FER-2013's 28,709)")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--price", type=float, default=0.0, help="of a worker for an hour")
+    parser.add_argument("--price", type=float, default=0.0, help="price of a worker per hour")
     options = parser.parse_args(argv)
     for name in ("rate", "gbit", "batch", "images", "epochs"):
         if not getattr(options, name) > 0:
@@ -117,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if not options.per_worker:
         most = useful_workers(rate=options.rate, batch=options.batch, gradient_bytes=gradient_bytes, link=link)
-        print(f"beyond {most} workers the gradients of a batch of {options.batch} travel for longer than it computes")
+        print(f"beyond {most} workers, summing gradients takes longer than computing a batch of {options.batch}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Read members of zip and tar.gz archives that nobody vouches for. Nothing is extracted to disk.
 
-Every member's path and kind is checked, not only those that are used: absolute
-paths, `..` and links are refused. So are archives that would expand beyond all
-proportion, whatever sizes they declare.
+Every member's path and kind is checked, not only those that are used: absolute paths, `..` and links are refused. So
+are archives that would expand beyond all proportion, whatever sizes they declare.
 """
 
 import gzip

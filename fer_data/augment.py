@@ -26,9 +26,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Augmented pixels, uint8 [n, 48, 48, 1], and targets, float32 [n, 7].
 
-    `pixels` uint8 [n, 48, 48, 1]; `targets` float32 [n, 7], one-hot; the rest
-    are the arrays of `Draws`. Changes whose range is 0 cost nothing. Pixels
-    are rounded back to bytes, so that a network trains on what it will serve.
+    `pixels` uint8 [n, 48, 48, 1]; `targets` float32 [n, 7], one-hot; the rest are the arrays of `Draws`. Changes whose
+    range is 0 cost nothing. Pixels are rounded back to bytes, so that a network trains on what it will serve.
     """
     if config == NO_AUGMENTATION:
         return pixels, targets

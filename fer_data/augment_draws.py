@@ -1,8 +1,7 @@
 """What augmentation may do, and the random numbers of it, drawn on the host.
 
-Numbers are drawn for a whole global batch from (seed, epoch, step), and every
-rank takes its own rows of them: an image is changed the same way whatever the
-number of workers. `augment` applies them in the training graph.
+Numbers are drawn for a whole global batch from (seed, epoch, step), and every rank takes its own rows of them: an image
+is changed the same way whatever the number of workers. `augment` applies them in the training graph.
 """
 
 from collections.abc import Sequence
@@ -77,12 +76,10 @@ NO_AUGMENTATION = AugmentationConfig(rotation=0, shift=0, zoom=0, shear=0, flip=
 class Draws:
     """Random parameters of n images, arrays with n rows each.
 
-    `transforms` float32 [n, 8]: output to input pixel coordinates, in the
-    form that `keras.ops.image.affine_transform` takes. `tones` float32 [n, 3]:
-    contrast factor, added brightness (in grey levels), gamma. `boxes` float32
-    [n, 5]: top, bottom, left, right (in pixels; empty when top = bottom) and
-    grey level. `mix` float32 [n] and `partner` int32 [n]: weight of the image
-    itself, and the row of the image that it is mixed with.
+    `transforms` float32 [n, 8]: output to input pixel coordinates, in the form that `keras.ops.image.affine_transform`
+    takes. `tones` float32 [n, 3]: contrast factor, added brightness (in grey levels), gamma. `boxes` float32 [n, 5]:
+    top, bottom, left, right (in pixels; empty when top = bottom) and grey level. `mix` float32 [n] and `partner` int32
+    [n]: weight of the image itself, and the row of the image that it is mixed with.
     """
 
     transforms: np.ndarray

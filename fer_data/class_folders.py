@@ -1,9 +1,8 @@
 """The class-folder tree, in a folder or a zip: `train/<class>/<image>`, `test/<class>/<image>`.
 
-An image's usage is what its name says (`Training_…`, `PublicTest_…`,
-`PrivateTest_…`), else what its folder says: train, test, or val. Where a tree
-has a val folder, that takes the place of FER-2013's public test and the test
-folder that of its private test, so that both protocols work.
+An image's usage is what its name says (`Training_…`, `PublicTest_…`, `PrivateTest_…`), else what its folder says:
+train, test, or val. Where a tree has a val folder, that takes the place of FER-2013's public test and the test folder
+that of its private test, so that both protocols work.
 
 Rows are in the order of a hash of their ids: folders sort by class, and a row
 group should be a fair sample of the classes.
@@ -151,9 +150,8 @@ def image_chunks(files: Sequence[ImageFile], reader: Reader, resize: bool) -> It
 def image_files(paths: Iterable[str], where: str, root_name: str = "") -> list[ImageFile]:
     """The images among `paths` (relative to a root called `root_name`), with unique ids.
 
-    Hidden files, `__MACOSX` and files that are no images are passed over. The id is the file's stem,
-    or, for files of equal stems, `name@folder`. Raises UserError for an unknown class folder and for
-    images of no known usage.
+    Hidden files, `__MACOSX` and files that are no images are passed over. The id is the file's stem, or, for files of
+    equal stems, `name@folder`. Raises UserError for an unknown class folder and for images of no known usage.
     """
     found = [_image_file(path, where, root_name) for path in sorted(paths) if _is_image(path)]
     if any(file.usage == "validation" for file in found):

@@ -1,8 +1,7 @@
 """The seven expression classes, in the one order used everywhere: the codes of the FER-2013 CSV.
 
-Folder copies of the data set, and models trained on them, count the classes
-alphabetically instead. Such an order is translated by name where it enters
-(`class_index`, `permutation_from`) and nowhere else.
+Folder copies of the data set, and models trained on them, count the classes alphabetically instead. Such an order is
+translated by name where it enters (`class_index`, `permutation_from`) and nowhere else.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """Where a local path, `s3://…` or `gs://…` lives: one pyarrow file system and a path inside it.
 
-S3 takes its keys, region and endpoint from the usual AWS_* variables
-(AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for MinIO, moto and the like), GCS
-from Google's application default credentials.
+S3 takes its keys, region and endpoint from the usual AWS_* variables (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for
+MinIO, moto and the like), GCS from Google's application default credentials.
 """
 
 import os

@@ -27,14 +27,12 @@ class _Weight(NamedTuple):
 def load_base_weights(model: keras.Model, source: str) -> None:
     """Set the backbone (stem and conv2 to conv5) of a `resnet50` model; the head stays as it is.
 
-    `source` is `none`, `imagenet` (Keras's own download, kept in its cache), a
-    `.h5` of ResNet-50 weights without top in the format that Keras publishes,
-    or a checkpoint folder of a ResNet-50 with the same preprocessing; files
-    and folders may be local, s3:// or gs://.
+    `source` is `none`, `imagenet` (Keras's own download, kept in its cache), a `.h5` of ResNet-50 weights without top
+    in the format that Keras publishes, or a checkpoint folder of a ResNet-50 with the same preprocessing; files and
+    folders may be local, s3:// or gs://.
 
-    Every parameter arrives or none changes. Raises UserError when the source
-    cannot be read or fetched, naming the first layer, weight or shape that
-    differs, and when `model` is another network.
+    Every parameter arrives or none changes. Raises UserError when the source cannot be read or fetched, naming the
+    first layer, weight or shape that differs, and when `model` is another network.
     """
     if source == "none":
         return

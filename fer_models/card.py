@@ -22,9 +22,8 @@ _PACKAGES = ("ray", "tensorflow", "keras", "numpy")
 class Card:
     """Everything a checkpoint says about itself; `card.json` is this, field by field.
 
-    `metrics` holds a row per finished epoch, as in `history.csv`; `exports`
-    what was measured on each exported file; `sha256` the digest of every other
-    file of the checkpoint.
+    `metrics` holds a row per finished epoch, as in `history.csv`; `exports` what was measured on each exported file;
+    `sha256` the digest of every other file of the checkpoint.
     """
 
     model: str

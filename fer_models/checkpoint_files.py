@@ -29,9 +29,8 @@ CARD_FILE = "card.json"
 def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:
     """Write a checkpoint at `uri`, replacing what is there; returns the card with the digests of `files`.
 
-    The folder appears complete or not at all: a local one by rename, a remote
-    one because its card is removed first and written last. Raises UserError
-    when the storage refuses (no space, no permission); nothing stays behind.
+    The folder appears complete or not at all: a local one by rename, a remote one because its card is removed first and
+    written last. Raises UserError when the storage refuses (no space, no permission); nothing stays behind.
     """
     card = replace(card, sha256={name: _sha256(content) for name, content in files.items()})
     content = files | {CARD_FILE: card.to_json().encode()}

@@ -8,9 +8,8 @@ from fer_data.emotions import NUM_CLASSES
 def cnn(dropout: float = 0.4) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
-    Four valid 3×3 convolutions, a dense layer at every position, batch norm
-    and a softmax over all 51,200 activations. The published network was shown
-    RGB images with three equal channels, divided by 255: both happen inside.
+    Four valid 3×3 convolutions, a dense layer at every position, batch norm and a softmax over all 51,200 activations.
+    The published network was shown RGB images with three equal channels, divided by 255: both happen inside.
     """
     pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)

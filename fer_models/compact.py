@@ -13,11 +13,10 @@ _STAGES = ((40, 1), (80, 2), (96, 1))
 def compact(dropout: float = 0.3, width: float = 1.0) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
-    Every image is standardised by its own mean and deviation, then a stem and
-    three residual stages with squeeze-and-excitation (He et al. 2015,
-    arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507) at 24, 12 and 6 pixels.
-    `width` multiplies the filters of each (Zagoruyko and Komodakis 2016,
-    arXiv:1605.07146); parameters and multiply-adds grow with its square.
+    Every image is standardised by its own mean and deviation, then a stem and three residual stages with
+    squeeze-and-excitation (He et al. 2015, arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507) at 24, 12 and 6 pixels.
+    `width` multiplies the filters of each (Zagoruyko and Komodakis 2016, arXiv:1605.07146); parameters and
+    multiply-adds grow with its square.
     """
     pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)

@@ -12,10 +12,9 @@ from fer_models.catalogue import NETWORKS
 def create_model(name: str, *, precision: str = "float32", **options: Any) -> keras.Model:
     """A new model, initialised from Keras's global seed.
 
-    `precision` is a Keras dtype policy (`float32`, `mixed_bfloat16`,
-    `mixed_float16`): variables and probabilities are float32 under each.
-    `options` are the arguments of the network's own function, such as
-    `dropout`. Raises KeyError for an unknown name.
+    `precision` is a Keras dtype policy (`float32`, `mixed_bfloat16`, `mixed_float16`): variables and probabilities are
+    float32 under each. `options` are the arguments of the network's own function, such as `dropout`. Raises KeyError
+    for an unknown name.
     """
     module, _, function = NETWORKS[name].builder.partition(":")
     before = keras.config.dtype_policy()

@@ -28,14 +28,11 @@ ORDERS: dict[str, Sequence[str]] = {"folder": FOLDER_ORDER, "csv": CLASSES}
 def load_any(uri: str, classes: ClassOrder | None = None) -> tuple[keras.Model, Card | None, list[str]]:
     """A model with raw pixels in, `uint8 [N, 48, 48, 1]`, and our class order out, `float32 [N, 7]`.
 
-    Returns it with its card (None without one) and warnings, one line each.
-    `uri` is a checkpoint folder, a `.keras` file or a whole model in `.h5`,
-    local, s3:// or gs://. `classes` says in which order the outputs of a model
-    without a card are (`ORDERS`). Without it, a model that takes raw pixels is
-    one of ours and in our order; any other is assumed to be in folder order.
-    Other models are shown what the original project's were: grey divided by
-    255, repeated three times (once for an input of one channel), or the raw
-    values where the input is of integers.
+    Returns it with its card (None without one) and warnings, one line each. `uri` is a checkpoint folder, a `.keras`
+    file or a whole model in `.h5`, local, s3:// or gs://. `classes` says in which order the outputs of a model without
+    a card are (`ORDERS`). Without it, a model that takes raw pixels is one of ours and in our order; any other is
+    assumed to be in folder order. Other models are shown what the original project's were: grey divided by 255,
+    repeated three times (once for an input of one channel), or the raw values where the input is of integers.
 
     Raises UserError, in one line, for what is no model, for models with code
     in them, and for another input or another number of classes.
@@ -87,9 +84,8 @@ def read_foreign(uri: str) -> keras.Model:
 def in_our_order(model: keras.Model, order: Sequence[str]) -> keras.Model:
     """`model`, whose outputs `float [N, 7]` are in `order`, with outputs in the order of CLASSES.
 
-    Runs of classes that stay together are cut out and joined: exact on every
-    device (a product with a permutation matrix is not, in TF32) and ordinary
-    layers when saved.
+    Runs of classes that stay together are cut out and joined: exact on every device (a product with a permutation
+    matrix is not, in TF32) and ordinary layers when saved.
     """
     positions = permutation_from(order)
     if positions == list(range(NUM_CLASSES)):

@@ -1,8 +1,7 @@
 """A foreign model's configuration, rebuilt layer by layer from a list of what is allowed.
 
-Keras 2 and 3 describe the same layers in different words. Whatever only
-matters to training (initialisers, regularisers, constraints, the compiled
-loss) is left out; what is left must be an ordinary layer with an ordinary
+Keras 2 and 3 describe the same layers in different words. Whatever only matters to training (initialisers,
+regularisers, constraints, the compiled loss) is left out; what is left must be an ordinary layer with an ordinary
 activation. Classes are never looked up by a module that the file names.
 """
 

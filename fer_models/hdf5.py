@@ -32,9 +32,8 @@ def read_text_attribute(content: bytes, where: str, name: str) -> str | None:
 def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeights:
     """Weights as Keras's HDF5 formats hold them: groups named by layer, weights listed by `weight_names`.
 
-    `group` is where the layers are: the file's root in a weights file,
-    `model_weights` in a whole model. Layers without weights are left out.
-    Raises UserError for a damaged file and for one of another kind.
+    `group` is where the layers are: the file's root in a weights file, `model_weights` in a whole model. Layers without
+    weights are left out. Raises UserError for a damaged file and for one of another kind.
     """
     with _opened(content, where) as file:
         datasets = _float_datasets(file, where)

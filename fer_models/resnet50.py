@@ -24,13 +24,11 @@ def resnet50(
 ) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
-    Keras's ResNet50 without top (He et al. 2015, arXiv:1512.03385), its layers
-    under their Keras names, on `input_size` × `input_size` pixels (48 to 224,
-    bilinear). The published head is three dense layers at every position,
-    dropout, and a dense layer, batch norm and softmax over all positions; the
-    pooled one is global average pooling, dropout and softmax. `imagenet` gives
-    the backbone what the published ImageNet weights were trained on: BGR, 0 to
-    255, less the mean of each channel (keras.applications.resnet, "caffe").
+    Keras's ResNet50 without top (He et al. 2015, arXiv:1512.03385), its layers under their Keras names, on `input_size`
+    × `input_size` pixels (48 to 224, bilinear). The published head is three dense layers at every position, dropout,
+    and a dense layer, batch norm and softmax over all positions; the pooled one is global average pooling, dropout and
+    softmax. `imagenet` gives the backbone what the published ImageNet weights were trained on: BGR, 0 to 255, less the
+    mean of each channel (keras.applications.resnet, "caffe").
 
     Raises UserError for an unknown head or preprocessing, or another size.
     """

@@ -25,10 +25,8 @@ def parse(
 ) -> Options:
     """Build `options`, a dataclass, from `argv` (`sys.argv[1:]` when None).
 
-    Nested dataclasses give plain flags without their group's name. Raises
-    UserError, in one line, for an option that is unknown, missing or out of
-    range; a dataclass states its ranges by raising ValueError from
-    `__post_init__`.
+    Nested dataclasses give plain flags without their group's name. Raises UserError, in one line, for an option that is
+    unknown, missing or out of range. A dataclass checks its ranges by raising ValueError from `__post_init__`.
     """
     extra: dict[str, Any] = {} if default is None else {"default": default}
 
@@ -48,7 +46,7 @@ def parse(
 
 
 def _message(event: events.ParseErrorEvent, flags: list[str]) -> str | None:
-    """What tyro refuses, in the words of Python's own parser; None for an event that no option here can cause."""
+    """tyro's error in the wording of argparse; None for an event that no option here can cause."""
     match event:
         case events.UnrecognizedArgs(tokens=tokens):
             close = get_close_matches(tokens[0].partition("=")[0], flags, 1, 0.8)
@@ -78,7 +76,7 @@ def _flags(options: type) -> Iterator[str]:
 
 @_REGISTRY.primitive_rule
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """`STR` rather than `{None}|STR` in the help of an option that may be None; the word None still sets it so."""
+    """Show `STR` rather than `{None}|STR` in the help of an option that may be None; the word None still means None."""
     kinds = [kind for kind in get_args(info.type) if kind is not type(None)]
     if info.type_origin not in (Union, types.UnionType) or len(kinds) != 1:
         return None

@@ -1,4 +1,4 @@
-"""Score any number of checkpoints on the images of a split, and report which is best, how good and how sure that is.
+"""Score any number of checkpoints on the images of a split, and report which is best, how good it is and how certain.
 
     python jobs/evaluate.py --checkpoint runs/a/best runs/b/best --data fer2013.zip --split test --out reports/ab
     python jobs/evaluate.py --checkpoint original=CNNMODELfinal.keras mine=runs/a/best --data fer2013.zip \\
@@ -7,8 +7,8 @@
     ray job submit --working-dir . -- python jobs/evaluate.py --checkpoint s3://bucket/a --data s3://bucket/fer2013 ...
 
 Two checkpoints on the 3,589 images of the public test take half a minute on 2 cores. Without --data it scores the
-built-in drawn faces. The same command again resumes what was interrupted. It prints the main figures and the paths of
-the report, report.html for people and Parquet tables for programs.
+built-in drawn faces. After an interruption, the same command resumes. It prints the main figures and the paths of the
+report: report.html for people and Parquet tables for programs.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ranking = compare(options.compare, options.out, console)
         console.print(f"ranking {ranking}", highlight=False, soft_wrap=True)
         return
-    # Ray takes seconds to import: after the options are known to be good.
+    # Ray takes seconds to import, so the options are checked first.
     from jobs.evaluation.driver import evaluate
 
     report = evaluate(options, console)

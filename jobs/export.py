@@ -1,9 +1,9 @@
-"""Write a checkpoint as LiteRT and ONNX files, each proved equal on validation faces before it is written.
+"""Export a checkpoint as LiteRT and ONNX files, each checked against Keras on validation faces before it is written.
 
     python jobs/export.py ~/fer_runs/first/best
     python jobs/export.py ~/fer_runs/first/best --formats litert litert_int8 onnx --data fer2013.zip
 
-Adds model.tflite, model.int8.tflite or model.onnx to the checkpoint's folder, and what was measured to its card;
+It adds model.tflite, model.int8.tflite or model.onnx to the checkpoint's folder, and the measurements to its card, in
 half a minute on 2 cores. `python -m live --checkpoint FOLDER` runs it on a webcam.
 """
 
@@ -30,7 +30,7 @@ class ExportOptions:
     formats: tuple[Literal["litert", "litert_int8", "onnx"], ...] = ("litert", "litert_int8")
     """litert: float32. litert_int8: 8 bits, calibrated on training images. onnx: float32, needs the extra [onnx]."""
     data: str | None = None
-    """The data set to prove and calibrate on; by default the one that the card names."""
+    """The data set for checks and calibration; by default the one named in the card."""
 
     def __post_init__(self) -> None:
         if not self.formats or len(set(self.formats)) < len(self.formats):
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Export, and print what was measured."""
     options = parse(ExportOptions, argv, description=__doc__)
     os.environ |= tensorflow_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
-    # TensorFlow takes seconds to import: after the options are known to be good.
+    # TensorFlow takes seconds to import, so the options are checked first.
     with quiet_start():
         from fer_models.export import FORMATS, export
     from fer_models.checkpoint_files import read_card
@@ -59,13 +59,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in options.formats:
         measured = card.exports[FORMATS[name]]
         if name == "litert_int8":
-            says = (
+            result = (
                 f"accuracy {measured['accuracy']:.4f} on {measured['validation_rows']:,} validation faces, "
                 f"{measured['float32_accuracy']:.4f} in float32"
             )
         else:
-            says = f"as Keras on {measured['faces']} validation faces, to {measured['largest_difference']:.0e}"
-        console.print(f"{join(redacted(uri), FORMATS[name])}  {says}", highlight=False, soft_wrap=True)
+            faces, difference = measured["faces"], measured["largest_difference"]
+            result = f"equals Keras on {faces} validation faces, within {difference:.0e}"
+        console.print(f"{join(redacted(uri), FORMATS[name])}  {result}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""GPUs that Ray has reserved: TensorFlow must find them, and keep off all others.
+"""Make sure that TensorFlow finds the GPUs that Ray has reserved, and uses no others.
 
-Ray counts GPUs as it is told to. Where TensorFlow finds none (packages without CUDA, no driver) it computes on the
-processor and says nothing, for hours; here that is found out first and said in a line.
+Ray does not check the GPUs that it counts. If TensorFlow finds none (packages without CUDA, no driver), it computes on
+the CPU for hours without a message. The checks here find the cause first and report it in one line.
 """
 
 import ctypes
@@ -21,25 +21,25 @@ from fer_data.errors import UserError
 from fer_data.storage import one_line
 from jobs.tensorflow_environment import tensorflow_environment
 
-REHEARSED = "the GPUs of this cluster are rehearsed: everything computes on processors"
-OTHERWISE = "or compute on processors: --device cpu"
+REHEARSED = "the GPUs of this cluster are rehearsed: everything computes on the CPU"
+OTHERWISE = "or use the CPU: --device cpu"
 _START_SECONDS = 60.0
-"""How long a machine may take to start a process on its GPU; its GPUs are others' then, and no fault shows."""
+"""How long a machine may take to start a process on its GPU. After that, its GPUs are in use, which is no error."""
 _LOOK_SECONDS = 120.0
-"""How long TensorFlow may take to load and to look for a GPU."""
+"""How long TensorFlow may take to load and find a GPU."""
 
 
 def are_rehearsed(nodes: Sequence[dict]) -> bool:
-    """Whether the GPUs of `nodes` (as from `ray.nodes()`) stand for real ones in a rehearsal."""
+    """Whether the GPUs of `nodes` (as from `ray.nodes()`) are those of a rehearsal."""
     return any(node["Alive"] and node["Resources"].get(REHEARSED_GPU) for node in nodes)
 
 
 def check_gpus(nodes: Sequence[dict], gpus_each: float, say: Callable[[str], object] = print) -> None:
-    """Look, on each machine of `nodes` that has GPUs, whether TensorFlow finds one; for workers that get `gpus_each`.
+    """Check, on each machine of `nodes` with GPUs, that TensorFlow finds one; for workers that get `gpus_each`.
 
-    All machines look at a time, in processes that start as workers do. A machine whose GPUs are taken is left out: its
-    workers look for themselves. Rehearsed GPUs pass, and `say` is told of it. Raises UserError with what the first
-    machine says that finds none.
+    All machines are checked at the same time, in processes that start as workers do. A machine whose GPUs are in use is
+    skipped: its workers check for themselves. Rehearsed GPUs pass, with a message to `say`. Raises UserError with the
+    cause from the first machine on which TensorFlow finds no GPU.
     """
     alive = [node for node in nodes if node["Alive"] and node["Resources"].get("GPU", 0) > 0]
     if are_rehearsed(alive):
@@ -60,10 +60,10 @@ def check_gpus(nodes: Sequence[dict], gpus_each: float, say: Callable[[str], obj
 
 
 def keep_to_reserved_gpus() -> bool:
-    """Hide from this process the GPUs that it has not reserved; whether it has reserved a real one.
+    """Hide from this process the GPUs that it has not reserved. Returns whether it has reserved a real one.
 
-    To be called before the process first uses CUDA. Ray hides the GPUs of others only from processes that have reserved
-    one. A real GPU is hidden, too, from a process that has reserved a rehearsed one.
+    Call it before the process first uses CUDA. Ray hides other processes' GPUs only from a process that has reserved
+    one. A process with a rehearsed GPU must not see a real one either.
     """
     if ray.get_gpu_ids() and not are_rehearsed([_this_node()]):
         return True
@@ -72,9 +72,9 @@ def keep_to_reserved_gpus() -> bool:
 
 
 def missing_gpu() -> str | None:
-    """Why TensorFlow does not find the GPU that this process of Ray's has reserved, in a line; None when all is well.
+    """Why TensorFlow does not find the GPU that this Ray process has reserved, in one line; None when it does.
 
-    To be called before TensorFlow looks for GPUs: it then finds none but those that `keep_to_reserved_gpus` leaves.
+    Call it before TensorFlow looks for GPUs, so that it sees only those that `keep_to_reserved_gpus` leaves.
     """
     if not keep_to_reserved_gpus():
         return None
@@ -93,10 +93,10 @@ def _this_node() -> dict:
 
 
 def _faults(build: Any) -> list[str]:
-    """What is wrong with a machine on which TensorFlow, with `build` about itself, finds no GPU, and what mends it."""
+    """Why TensorFlow finds no GPU on this machine, and how to fix it; `build` is TensorFlow's build information."""
     found = [fault for fault in (_packages_fault(build), _driver_fault(build)) if fault]
     look = """python -c 'import tensorflow as tf; tf.config.list_physical_devices("GPU")'"""
-    return found or [f"driver and packages are there; `{look}` on it says what it cannot load"]
+    return found or [f"driver and packages are there: run `{look}` on it to see what it cannot load"]
 
 
 def _packages_fault(build: Any) -> str | None:
@@ -104,7 +104,7 @@ def _packages_fault(build: Any) -> str | None:
     if not build.get("is_cuda_build"):
         return f"this TensorFlow was built without CUDA: {mend}"
     needed = [Requirement(line) for line in metadata.requires("tensorflow") or ()]
-    # TensorFlow's own list of what `pip install tensorflow[and-cuda]` brings.
+    # What `pip install tensorflow[and-cuda]` installs.
     missing = [each.name for each in needed if "and-cuda" in str(each.marker) and not _is_installed(each.name)]
     if not missing:
         return None
@@ -134,12 +134,12 @@ def _driver_fault(build: Any) -> str | None:
         can = f"{version.value // 1000}.{version.value % 1000 // 10}"
         return f"its NVIDIA driver is too old (for CUDA {can}; TensorFlow needs {needed}): install a newer one"
     if code := cuda.cuInit(0):
-        return f"its NVIDIA driver fails (cuInit gives {code}): see what nvidia-smi says there"
+        return f"its NVIDIA driver fails (cuInit returns {code}): run nvidia-smi there"
     return None
 
 
 class _Probe:
-    """A process that holds a GPU and looks for it."""
+    """A process that reserves a GPU and looks for it."""
 
     def ready(self) -> None:
         """Returns once the process has started."""
@@ -164,19 +164,19 @@ def _probe(node: dict, gpus: float) -> Any:
 def _has_started(reference: ray.ObjectRef) -> bool:
     try:
         ray.get(reference, timeout=0)
-    except RayError:  # Its GPUs are taken, or the machine has gone: both are for those who place the workers.
+    except RayError:  # The GPUs are in use, or the machine is gone. Placing the workers deals with both.
         return False
     return True
 
 
 def _answer(address: str, reference: ray.ObjectRef) -> str | None:
-    """What the machine at `address` says is missing; what befell it where it does not say."""
+    """Why the machine at `address` finds no GPU, or how its check failed; None when it finds one."""
     try:
         return ray.get(reference, timeout=_LOOK_SECONDS)
     except GetTimeoutError:
-        befell = f"has not answered for {_LOOK_SECONDS:g} seconds"
+        failure = f"has not answered for {_LOOK_SECONDS:g} seconds"
     except RayTaskError as error:
-        befell = f"failed: {one_line(error.cause or error, 160)}"
+        failure = f"failed: {one_line(error.cause or error, 160)}"
     except RayError:
-        befell = "ended its process, as a crash in a driver's or CUDA's library does"
-    return f"TensorFlow's look for a GPU on machine {address} {befell}: see what nvidia-smi says there; {OTHERWISE}"
+        failure = "crashed its process, probably inside the driver or a CUDA library"
+    return f"TensorFlow's check for a GPU on machine {address} {failure}: run nvidia-smi there; {OTHERWISE}"

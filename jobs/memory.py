@@ -9,11 +9,11 @@ _KIB = 1024
 
 
 def peak_mib() -> float:
-    """The most memory, in MiB, that this process has had to itself.
+    """The peak memory, in MiB, of this process alone.
 
-    Pages of Ray's object store do not count, where the system tells them apart: a process maps ever more of them, up
-    to the store's size, as blocks pass through it, and has none of them for itself. They are counted now, so that
-    those mapped since the peak are taken off as well.
+    Pages of Ray's object store do not count, if the system lists them separately: a process maps ever more of them, up
+    to the size of the store, and shares them all. The count is the current one, so that pages mapped after the peak are
+    subtracted too.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else _KIB)
     shared = 0

@@ -2,8 +2,8 @@
 
     python jobs/prepare_data.py ../shared/data/fer2013_train_public.zip --out data/fer2013
 
-takes about 4 seconds on 2 cores for the 32,298 images of that zip, and prints the
-rows by usage and class, the audit, and why rows were rejected, if any were.
+takes about 4 seconds on 2 cores for the 32,298 images of that zip. It prints the rows by usage and class, the audit,
+and the reasons for rejected rows.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class PrepareOptions:
     max_rejected: float = MAX_REJECTED
     """Largest fraction of rows that may be unusable."""
     workers: int | None = None
-    """Decode on this many CPUs of a Ray cluster (RAY_ADDRESS, else a local one) instead of the cores here."""
+    """Decode on this many CPUs of a Ray cluster (RAY_ADDRESS, else a local one) instead of on this machine."""
     overwrite: bool = False
-    """Replace the data set that is in the folder."""
+    """Replace the data set in the folder."""
 
     def __post_init__(self) -> None:
         check(0 <= self.max_rejected <= 1, "--max-rejected must be in 0 to 1", self.max_rejected)

@@ -16,8 +16,8 @@ from fer_data.sources import Chunk
 def decode_on_ray(chunks: Iterable[Chunk], workers: int) -> Iterator[Decoded]:
     """The rows of each chunk, in order, decoded on `workers` CPUs of the cluster that `connect` starts or joins.
 
-    Ray starts a worker again that dies. Raises UserError when no cluster answers, when it has fewer CPUs than
-    `workers`, and for a mistake in the data that a worker finds.
+    Ray restarts a worker that dies. Raises UserError when no cluster answers, when it has fewer CPUs than `workers`,
+    and for a mistake in the data that a worker finds.
     """
     connect()
     cpus = int(ray.cluster_resources().get("CPU", 0))
@@ -34,7 +34,7 @@ def decode_on_ray(chunks: Iterable[Chunk], workers: int) -> Iterator[Decoded]:
 
 
 class _Decoder:
-    """A process on the cluster. It decodes many chunks, so that it opens an archive once."""
+    """A process on the cluster. It decodes many chunks, so that it opens each archive only once."""
 
     def decode(self, chunk: Chunk) -> Decoded:
         return chunk.decode()

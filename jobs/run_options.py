@@ -1,4 +1,4 @@
-"""The options that several jobs take: each is declared, explained and checked here, and nowhere else."""
+"""The options shared by several jobs. Each is declared, explained and checked here, and nowhere else."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class WorkerOptions:
     """What workers compute on, and how long a job waits for them."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: GPUs if the cluster has enough of them."""
+    """auto: GPUs if the cluster has one for each worker."""
     cpus_per_worker: int | None = None
     """Threads of each worker; by default an equal share of the machine's."""
     wait: float = 0.0
@@ -30,18 +30,18 @@ class WorkerOptions:
 
 @dataclass(frozen=True)
 class RunOptions(WorkerOptions):
-    """Where and under what name training happens; nothing here changes what is computed, except for rounding."""
+    """Where training runs and what it is called. Nothing here changes what is computed, except for rounding."""
 
     compile: Compile = "auto"
     """Compile the training steps with XLA. auto: on GPUs, if the run is long enough to repay half a minute."""
     deterministic: bool = False
-    """The same weights bit for bit on GPUs too, at a cost of speed; on processors they always are."""
+    """Compute the same weights bit for bit on GPUs too, at a cost of speed; on CPUs they always are the same."""
     storage: str = "~/fer_runs"
-    """Folder of all runs and sweeps: a path that every machine sees, or an s3:// or gs:// URI."""
+    """Folder of all runs and sweeps: a path that every machine can read, or an s3:// or gs:// URI."""
     name: str | None = None
     """Name of the folder in --storage; by default the model and a digest of the settings and data."""
     overwrite: bool = False
-    """Discard what has this name and begin again."""
+    """Delete the run or sweep of this name and start again."""
     max_failures: int = 3
     """How many times in a row to restart from the last checkpoint when no epoch is finished in between."""
 

@@ -5,9 +5,9 @@
     ray job submit --working-dir . -- python jobs/sweep.py --model resnet50 --data s3://bucket/fer2013 \\
         --storage s3://bucket/runs --workers-per-trial 2
 
-The first trial is the configuration itself: the model's recipe, --config, and the options below. The same command
-again goes on where it was stopped; with more --trials it adds to them. It prints the paths of the best checkpoint,
-its configuration and the report.
+The first trial is the configuration itself: the model's recipe, --config, and the options below. After an interruption,
+the same command continues the sweep; with more --trials it adds trials. It prints the paths of the best checkpoint, its
+configuration and the report.
 """
 
 import os
@@ -22,9 +22,9 @@ from jobs.tuning.options import parse_sweep_options
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse_sweep_options(argv, __doc__)
-    # Ray warns about the processes that a trial has beside its workers; none of them computes.
+    # Ray warns about the number of processes, but only a trial's workers compute.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", MANY_WORKERS)
-    from jobs.tuning.driver import sweep  # Ray takes seconds to import: after the options are known to be good.
+    from jobs.tuning.driver import sweep  # Ray takes seconds to import, so the options are checked first.
 
     console = Console()
     result = sweep(options, console)

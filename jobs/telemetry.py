@@ -1,14 +1,13 @@
-"""What jobs tell Ray's Prometheus endpoint, on every node; cluster/grafana_dashboard.json draws it."""
+"""The gauges that jobs export to Prometheus through Ray; cluster/grafana_dashboard.json plots them."""
 
 import threading
-from types import TracebackType
 
 from ray.util.metrics import Gauge
 
 TRAINING = {
     "fer_images_per_second": "Images trained in a second, over all workers",
     "fer_step_seconds": "Seconds of a training step",
-    "fer_training_loss": "Loss of the last step that was looked at",
+    "fer_training_loss": "Loss of the last step that was reported",
     "fer_epoch": "Epochs that are finished",
     "fer_workers": "Workers of the last epoch",
     "fer_training_accuracy": "Accuracy on the last epoch's augmented training images",
@@ -17,23 +16,23 @@ TRAINING = {
     "fer_validation_loss": "Log loss on the validation images after the last epoch",
     "fer_communication_share": "Share of an epoch's time in which a rank sums gradients over the workers, or waits",
 }
-"""Of a run, or of a trial, by its name and model; the last also by rank: the slowest waits least."""
+"""Of a run or trial, labelled with its name and model; the last also with the rank: the slowest rank waits least."""
 SWEEP = {
-    "fer_sweep_best": "Best value so far of what a sweep compares trials by",
+    "fer_sweep_best": "Best value so far of the metric by which a sweep compares trials",
     "fer_sweep_trials_over": "Trials of a sweep that have ended",
 }
-SCORING = {"fer_scoring_images_per_second": "Images that one scoring process gets done in a second"}
-"""Of an evaluation; Ray's own label WorkerId tells its processes apart."""
+SCORING = {"fer_scoring_images_per_second": "Images that one scoring process scores per second"}
+"""Of an evaluation; Ray's own label WorkerId distinguishes its processes."""
 
 METRICS = TRAINING | SWEEP | SCORING
-"""Gauges by name; Prometheus sees them with Ray's `ray_` in front."""
+"""Gauges by name; in Prometheus their names begin with Ray's prefix `ray_`."""
 
 
 class Telemetry:
-    """Gauges that all have the same labels, until closed; a context manager.
+    """A set of gauges with the same labels, exported until closed; a context manager.
 
-    Ray exports a gauge once for each time that it is set, and drops it two reports later: what holds for the minutes
-    of an epoch must be said over and over, which a thread does.
+    Ray exports a gauge once each time it is set, and drops it two reports later. A thread therefore sets every gauge
+    again and again, so that a value lasts for the minutes of an epoch.
     """
 
     _EVERY_SECONDS = 1.0
@@ -46,7 +45,7 @@ class Telemetry:
         self._thread = threading.Thread(target=self._repeat, name="telemetry", daemon=True)
 
     def set(self, **values: float | None) -> None:
-        """Tell of these metrics, by their names without `fer_`; None takes one back."""
+        """Set these gauges, named without `fer_`; None removes one."""
         for name, value in values.items():
             name = f"fer_{name}"
             if value is None:
@@ -66,9 +65,7 @@ class Telemetry:
     def __enter__(self) -> "Telemetry":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _repeat(self) -> None:

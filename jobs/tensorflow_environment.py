@@ -1,4 +1,4 @@
-"""How TensorFlow starts in drivers, workers and actors: its environment, its messages, its threads and memory."""
+"""How TensorFlow starts in drivers, workers and actors: environment, messages, threads and memory."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -6,23 +6,23 @@ from contextlib import AbstractContextManager, nullcontext
 from fer_models.quiet_stderr import without_lines
 
 _DEFAULTS = {
-    # TensorFlow itself uses oneDNN only on processors with AVX-512; with AVX2 it trains `compact` twice as fast.
+    # By default TensorFlow uses oneDNN only on CPUs with AVX-512, but it doubles the speed of `compact` on AVX2 too.
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
-# As TensorFlow 2.21 writes them, and tests/jobs/test_tensorflow_environment.py expects them.
+# The wording of TensorFlow 2.21, which tests/jobs/test_tensorflow_environment.py checks.
 _NOTES = ("I0000 ", "WARNING: All log messages before absl::InitializeLog() is called")
 
 
 def tensorflow_environment() -> dict[str, str]:
-    """Environment variables by name; what the user has set wins."""
+    """Environment variables by name; the user's own values win."""
     return {name: os.environ.get(name, value) for name, value in _DEFAULTS.items()}
 
 
 def quiet_start() -> AbstractContextManager[None]:
-    """Keeps TensorFlow's notes, but not its warnings, off stderr while it is imported inside the block.
+    """Drops TensorFlow's notes, but not its warnings, from stderr while it is imported inside the block.
 
-    TF_CPP_MIN_LOG_LEVEL has no effect while the library is loaded. At 0 nothing is kept off.
+    TF_CPP_MIN_LOG_LEVEL has no effect while the library is loaded. At 0 nothing is dropped.
     """
     return nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else without_lines(*_NOTES)
 
@@ -30,9 +30,9 @@ def quiet_start() -> AbstractContextManager[None]:
 def set_up_tensorflow(*, threads: int, operations: int, tf32: bool = True, deterministic: bool = False) -> None:
     """Set how this process computes, before it computes anything.
 
-    `threads` is for one operation, and `operations` run at a time. GPU memory is taken as it is needed. Without
-    `tf32`, GPUs multiply float32 with all its 23 bits, as processors do, and not with 10 of them. A later call
-    changes neither threads nor memory.
+    `threads` is the number per operation; `operations` run at the same time. GPU memory is allocated as needed. Without
+    `tf32`, GPUs multiply float32 with all 23 bits of the mantissa, as CPUs do, rather than 10. A later call changes
+    neither threads nor memory.
     """
     import tensorflow as tf
 
@@ -46,4 +46,4 @@ def set_up_tensorflow(*, threads: int, operations: int, tf32: bool = True, deter
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
-        pass  # An earlier call has set them, and TensorFlow has started since.
+        pass  # An earlier call has set them, and TensorFlow has already started.

@@ -3,9 +3,8 @@
     python jobs/train_and_evaluate.py --workers 2
     python jobs/train_and_evaluate.py --data fer2013.zip --model compact --epochs 10
 
-Takes the options of train_cnn.py. Without --data, --model or --config it
-trains the CNN for three epochs on 1,500 drawn faces, a minute or two on two
-cores, and gets four in five of the held-out drawings right.
+It has the options of train_cnn.py. Without --data, --model or --config it trains the CNN for three epochs on 1,500
+drawn faces, in a minute or two on two cores, and classifies four in five of the held-out drawings correctly.
 """
 
 import sys
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         split(open_dataset(result.data), "test", result.protocol)
         held_out = "test"
-    except UserError:  # The challenge kept its private test back; few copies have it.
+    except UserError:  # Few copies have the challenge's private test images.
         held_out = "validation"
     evaluate.main(
         [

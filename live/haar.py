@@ -28,10 +28,9 @@ class HaarDetector:
     It finds slanted faces by turning the frame. In a video each call tries the next angle, which costs little more
     than never turning. In an image (`still`) one call tries all angles and counts the detections together.
 
-    On 200 faces of FER-2013's public test, pasted into frames at 60 to 240 pixels, upright frames alone give 71 % in
-    a video and 73 % in an image; turned frames give 81 % and 93 %. The rest are profiles and hidden faces. The
-    `default` cascade finds 3 points more, with four times the false detections. Equalising the histogram first finds
-    fewer faces.
+    On 200 faces of FER-2013's public test, pasted into frames at 60 to 240 pixels, upright frames alone give 71 % in a
+    video and 73 % in an image; turned frames give 81 % and 93 %. The rest are profiles and hidden faces. The `default`
+    cascade finds 3 points more, with four times the false detections. Equalising the histogram first finds fewer faces.
     """
 
     def __init__(self, long_side: int = 320, *, still: bool = False) -> None:

@@ -59,8 +59,7 @@ def fetch_weights(config: TrainConfig) -> None:
 def check_sources(config: TrainConfig, fingerprint: str) -> None:
     """Raises UserError when a checkpoint that training begins or learns from may have seen rows that validate here.
 
-    Teachers must come from the same data; weights to begin with may come from
-    other data, of which it cannot be known.
+    Teachers must come from the same data; weights to begin with may come from other data, of which it cannot be known.
     """
     for uri in config.distillation.teacher:
         card = _sound_card(uri)

@@ -14,9 +14,8 @@ from cluster.loopback import close_to_network
 class Collectives:
     """Sums and gathers over all ranks; every rank must make the same calls in the same order.
 
-    Variables are ordinary ones, outside the strategy's scope: all that the
-    strategy does is to carry tensors (by NCCL between GPUs, by a gRPC ring
-    between CPUs). With one rank nothing is exchanged and no server started.
+    Variables are ordinary ones, outside the strategy's scope: all that the strategy does is to carry tensors (by NCCL
+    between GPUs, by a gRPC ring between CPUs). With one rank nothing is exchanged and no server started.
     """
 
     def __init__(self, rank: int, world_size: int) -> None:

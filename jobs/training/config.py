@@ -1,8 +1,7 @@
 """Everything that decides what a training run computes, validated where it is built.
 
-`TrainConfig` says *what* is trained and is saved with the run; `jobs.run_options.RunOptions`
-says *where* it runs and is not: the same configuration gives the same model on
-any number of workers.
+`TrainConfig` says *what* is trained and is saved with the run; `jobs.run_options.RunOptions` says *where* it runs and
+is not: the same configuration gives the same model on any number of workers.
 """
 
 import hashlib

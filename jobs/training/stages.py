@@ -10,8 +10,7 @@ from jobs.training.config import BackboneConfig
 class StageSchedule:
     """Freezes and thaws the stages of a ResNet-50 as configured; for other networks it does nothing.
 
-    A frozen stage gets no gradient and no update, and its batch norms run on
-    their moving statistics.
+    A frozen stage gets no gradient and no update, and its batch norms run on their moving statistics.
     """
 
     def __init__(self, config: BackboneConfig, model: keras.Model) -> None:

@@ -38,9 +38,8 @@ _TRIAL_CALLS = 2
 def run_worker(task: Task) -> None:
     """One rank of the run: set the process up, then train to the end or to the early stop.
 
-    A user's mistake (a damaged part, weights that do not fit, a full disk)
-    goes to the progress board, and all ranks leave without an exception, which
-    Ray would take for a crash and try again in vain.
+    A user's mistake (a damaged part, weights that do not fit, a full disk) goes to the progress board, and all ranks
+    leave without an exception, which Ray would take for a crash and try again in vain.
     """
     context = ray.train.get_context()
     mistake, worker = ray.get(task.progress.mistake.remote()), None

@@ -29,12 +29,12 @@ def test_scaling_stops_where_gradients_travel_for_as_long_as_workers_compute():
 def test_a_known_card_gets_its_share(capsys):
     main(["--model", "compact", "--rate", "49719", "--card", "H200"])
     # 6 operations for each of 51.6 M multiply-adds of 49,719 images, of 989 TFLOP/s.
-    assert "one worker: 15.4 TFLOP/s, 1.6% of what H200 can do in mixed_bfloat16" in capsys.readouterr().out
+    assert "one worker: 15.4 TFLOP/s, 1.6% of the peak of H200 in mixed_bfloat16" in capsys.readouterr().out
 
 
 def test_the_share_of_an_unknown_card_is_not_guessed(capsys):
     main(["--model", "compact", "--rate", "49719", "--card", "Abacus"])
-    assert "one worker: 15.4 TFLOP/s, of Abacus the peak is not known" in capsys.readouterr().out
+    assert "one worker: 15.4 TFLOP/s, the peak of Abacus is not known" in capsys.readouterr().out
 
 
 def test_it_loads_neither_tensorflow_nor_ray():

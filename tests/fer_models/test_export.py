@@ -97,7 +97,7 @@ def test_the_job_exports_and_says_what_it_measured(tmp_path, drawn_few, capsys):
     main([folder, "--data", drawn_few])
     out = capsys.readouterr().out
     assert "was trained on other data" in out
-    assert "as Keras on 33 validation faces" in out
+    assert "equals Keras on 33 validation faces" in out
     assert "model.int8.tflite  accuracy 0." in out
     assert set(json.loads((tmp_path / "a" / "card.json").read_text())["exports"]) == {"model.tflite", INT8_FILE}
 

@@ -44,7 +44,7 @@ def test_the_machine_the_fault_and_the_mend_are_named(one_unfound_gpu):
         "TensorFlow finds no GPU on machine 127.0.0.1: its CUDA libraries are not installed (nvidia-"
     )
     assert "install '.[gpu]' in place of '.[jobs]'; it has no NVIDIA driver (libcuda.so.1)" in line
-    assert line.endswith("or compute on processors: --device cpu")
+    assert line.endswith("or use the CPU: --device cpu")
 
 
 @pytest.mark.cluster
