@@ -1,4 +1,4 @@
-"""Weights that a ResNet-50's training starts from: ImageNet's, or those of one of our checkpoints."""
+"""The weights from which a ResNet-50 starts to train: ImageNet's, or those of one of our checkpoints."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from fer_models.resnet50 import preprocessing_of, stages
 
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{IMAGENET_FILE}"
-_IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"  # As keras.applications.resnet has it.
+_IMAGENET_MD5 = "4d473c1dd8becc155b73f8504c6f6626"  # From keras.applications.resnet.
 
 
 class _Weight(NamedTuple):
@@ -25,14 +25,14 @@ class _Weight(NamedTuple):
 
 
 def load_base_weights(model: keras.Model, source: str) -> None:
-    """Set the backbone (stem and conv2 to conv5) of a `resnet50` model; the head stays as it is.
+    """Set the weights of the backbone (stem and conv2 to conv5) of a `resnet50` model; the head keeps its own.
 
     `source` is `none`, `imagenet` (Keras's own download, kept in its cache), a `.h5` of ResNet-50 weights without top
     in the format that Keras publishes, or a checkpoint folder of a ResNet-50 with the same preprocessing; files and
     folders may be local, s3:// or gs://.
 
-    Every parameter arrives or none changes. Raises UserError when the source cannot be read or fetched, naming the
-    first layer, weight or shape that differs, and when `model` is another network.
+    Either all parameters are set or none. Raises UserError when the source cannot be read or fetched, when a layer,
+    weight or shape differs, and when `model` is another network.
     """
     if source == "none":
         return
@@ -42,12 +42,12 @@ def load_base_weights(model: keras.Model, source: str) -> None:
     found = _from_checkpoint(path, model) if is_folder(path) else _from_file(path)
     for layer in layers:
         if layer.name not in found:
-            raise UserError(f"{where}: it has no layer {layer.name}: not the weights of a Keras ResNet-50")
+            raise UserError(f"{where}: it has no layer {layer.name}: give the weights of a Keras ResNet-50")
         _require_same(layer, found[layer.name], where)
     names = {layer.name for layer in layers}
     if extra := [name for name in found if name not in names]:
         raise UserError(
-            f"{where}: it has a layer {extra[0]} beyond ResNet-50's: take the file without top (…_notop.h5)"
+            f"{where}: it has a layer {extra[0]} that ResNet-50 lacks: give the file without top (…_notop.h5)"
         )
     for layer in layers:
         layer.set_weights([weight.values for weight in found[layer.name]])
@@ -56,11 +56,11 @@ def load_base_weights(model: keras.Model, source: str) -> None:
 def fetch_imagenet() -> str:
     """Path of the published ImageNet weights without top, fetched into Keras's cache on first use.
 
-    Raises UserError, saying how to fetch the file by hand, where there is no network.
+    Raises UserError, with instructions to fetch the file by hand, when the download fails.
     """
     try:
         return keras.utils.get_file(IMAGENET_FILE, IMAGENET_URL, cache_subdir="models", file_hash=_IMAGENET_MD5)
-    except Exception as error:  # get_file turns the network's many failures into bare Exceptions.
+    except Exception as error:  # get_file turns network failures into bare Exceptions.
         raise UserError(
             f"cannot fetch the ImageNet weights ({one_line(error, 120)}): fetch {IMAGENET_URL} by hand "
             f"and give --weights the path of the file"

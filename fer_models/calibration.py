@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al. 2017, arXiv:1706.04599), kept inside the model: 80 % is to mean 80 %."""
+"""Temperature scaling (Guo et al. 2017, arXiv:1706.04599), stored in the model, so that its probabilities are right."""
 
 import keras
 import numpy as np
@@ -10,16 +10,16 @@ _EPSILON = 1e-12
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Softmax of the logarithms divided by `temperature`: float64 [N, 7]; above 1 is less sure, the class the same."""
+    """Softmax of the log probabilities divided by `temperature`: float64 [N, 7]. Above 1 lowers the confidence."""
     logits = np.log(np.maximum(probabilities.astype(np.float64), _EPSILON)) / temperature
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature, from 0.1 to 10, with the least log loss on `labels` int [N] and `probabilities` float [N, 7].
+    """The temperature from 0.1 to 10 with the least log loss on `labels` int [N] and `probabilities` float [N, 7].
 
-    1 when there are no rows.
+    Without rows it is 1.
     """
     if not len(labels):
         return 1.0
@@ -32,9 +32,9 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def apply_temperature(model: keras.Model, temperature: float) -> None:
-    """Divide the logits of a model that ends in a softmax layer, through that layer's weights.
+    """Divide the logits of `model` by `temperature`, through the weights of its last layer.
 
-    Raises ValueError for a model that ends otherwise.
+    Raises ValueError when that is not a dense layer with softmax.
     """
     last = model.layers[-1]
     if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:

@@ -20,10 +20,10 @@ _PACKAGES = ("ray", "tensorflow", "keras", "numpy")
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class Card:
-    """Everything a checkpoint says about itself; `card.json` is this, field by field.
+    """The content of `card.json`, field by field.
 
-    `metrics` holds a row per finished epoch, as in `history.csv`; `exports` what was measured on each exported file;
-    `sha256` the digest of every other file of the checkpoint.
+    `metrics` has a row per finished epoch, as in `history.csv`; `exports` has the measurements of each exported file,
+    and `sha256` the digest of every other file of the checkpoint.
     """
 
     model: str
@@ -37,12 +37,7 @@ class Card:
     format_version: int = FORMAT_VERSION
     classes: tuple[str, ...] = CLASSES
     input: dict[str, Any] = field(
-        default_factory=lambda: {
-            "shape": [48, 48, 1],
-            "dtype": "uint8",
-            "range": [0, 255],
-            "channels": "grey",
-        }
+        default_factory=lambda: {"shape": [48, 48, 1], "dtype": "uint8", "range": [0, 255], "channels": "grey"}
     )
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     git_commit: str | None = field(default_factory=lambda: git_commit())
@@ -69,7 +64,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout that this code runs from; None outside one."""
+    """The git commit of this code; None outside a checkout."""
     try:
         result = subprocess.run(
             ["git", "rev-parse", "HEAD"],

@@ -1,7 +1,7 @@
 """The networks: name, builder, own options, size, and the job that trains each.
 
-It imports no Keras, so that command lines and `cluster.sizing` can read it. To add a network, write its builder in a
-file beside this one, add a line to NETWORKS, and add its default configuration to `jobs.training.recipes`.
+It does not import Keras, so that command lines and `cluster.sizing` can use it. To add a network, write its builder in
+a file beside this one, add a line to NETWORKS, and add its default configuration to `jobs.training.recipes`.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from typing import Literal
 Head = Literal["published", "pooled"]
 Preprocessing = Literal["divide_by_255", "imagenet"]
 BACKBONE_STAGES = ("stem", "conv2", "conv3", "conv4", "conv5")
-"""From input to output, the parts of a ResNet-50 below its head."""
+"""The parts of a ResNet-50 below its head, from input to output."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What is known of a network without building it.
+    """What is known about a network without building it.
 
-    `builder` is its module and function. `options` names the fields of a training configuration that this network
-    takes and others may not; `backbone` is a group of them. The sizes are those of the network that its defaults give:
-    `multiply_adds` of one image's forward pass.
+    `builder` is its module and function. `options` are the fields of a training configuration that this network accepts
+    and others may not; `backbone` is a group of fields. The sizes are those of the default network; `multiply_adds` are
+    those of one image's forward pass.
     """
 
     builder: str
@@ -39,6 +39,6 @@ NETWORKS = {
 }
 
 
-def takers(option: str) -> list[str]:
-    """The networks that take `option`."""
+def networks_with(option: str) -> list[str]:
+    """The networks that accept `option`."""
     return [name for name, network in NETWORKS.items() if option in network.options]

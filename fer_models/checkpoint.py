@@ -1,4 +1,4 @@
-"""Save and load models as checkpoints; `checkpoint_files` says what a checkpoint is made of."""
+"""Save and load models as checkpoints; `checkpoint_files` describes the files."""
 
 import io
 import tempfile
@@ -15,7 +15,7 @@ from fer_models.checkpoint_files import MODEL_FILE, STATE_FILE, publish_checkpoi
 
 
 def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, np.ndarray] | None = None) -> Card:
-    """Write `model`, `card` and, to resume from, the arrays of `state` at `uri`; see `publish_checkpoint`."""
+    """Write `model`, `card` and `state`, the arrays from which training resumes, at `uri`; see `publish_checkpoint`."""
     with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
         path = Path(folder) / MODEL_FILE
         model.save(path)
@@ -30,8 +30,8 @@ def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, n
 def load_model(uri: str) -> tuple[keras.Model, Card]:
     """The model and the card of the checkpoint at `uri`.
 
-    Keras's safe mode is on and nothing is unpickled. Raises UserError when the
-    folder is no checkpoint or one of its files does not match the card.
+    Keras's safe mode is on and nothing is unpickled. Raises UserError when the folder is not a checkpoint or a file
+    does not match the card.
     """
     card = read_card(uri)
     content = read_verified(uri, card, MODEL_FILE)
@@ -45,7 +45,7 @@ def load_model(uri: str) -> tuple[keras.Model, Card]:
 
 
 def load_training_state(uri: str) -> tuple[dict[str, np.ndarray], Card]:
-    """The arrays to resume from, by name, and the card. Raises UserError as `load_model` does."""
+    """The arrays from which training resumes, by name, and the card. Raises UserError as `load_model` does."""
     card = read_card(uri)
     content = read_verified(uri, card, STATE_FILE)
     try:

@@ -1,12 +1,11 @@
-"""The files of a checkpoint: written whole, verified when read. Needs neither Keras nor TensorFlow.
+"""The files of a checkpoint: written as a whole, verified when read. Needs neither Keras nor TensorFlow.
 
     model.keras          the whole network, raw pixels in, probabilities out
-    training_state.npz   every variable in training and of its optimizer (while training)
-    model.tflite …       what export has added
-    card.json            what it is, and the SHA-256 of every other file; written last
+    training_state.npz   all variables of the network in training and of its optimizer (while training)
+    model.tflite …       exported files
+    card.json            the description, with the SHA-256 of every other file; written last
 
-A folder without a card that matches its files is no checkpoint: something died
-while writing it, or it has been damaged since.
+A folder whose files do not match a card is not a checkpoint: its writer died, or it was damaged later.
 """
 
 import hashlib
@@ -27,10 +26,10 @@ CARD_FILE = "card.json"
 
 
 def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:
-    """Write a checkpoint at `uri`, replacing what is there; returns the card with the digests of `files`.
+    """Write a checkpoint at `uri`, replacing any other; returns the card with the digests of `files`.
 
-    The folder appears complete or not at all: a local one by rename, a remote one because its card is removed first and
-    written last. Raises UserError when the storage refuses (no space, no permission); nothing stays behind.
+    The checkpoint appears complete or not at all: a local folder is renamed, and of a remote one the card is deleted
+    first and written last. Raises UserError when storage fails (no space, no permission), and leaves nothing behind.
     """
     card = replace(card, sha256={name: _sha256(content) for name, content in files.items()})
     content = files | {CARD_FILE: card.to_json().encode()}
@@ -48,7 +47,7 @@ def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:
 
 
 def add_files(uri: str, files: dict[str, bytes], card: Card) -> Card:
-    """Write the checkpoint at `uri` again with `files` beside its own, and `card` in place of its card."""
+    """Write the checkpoint at `uri` again, with `files` added and `card` in place of its card."""
     own = {name: read_verified(uri, card, name) for name in card.sha256 if name not in files}
     return publish_checkpoint(uri, own | files, card)
 
@@ -59,7 +58,7 @@ def read_card(uri: str) -> Card:
 
 
 def verify(uri: str) -> Card:
-    """The card, once every file that it lists has the digest that it states. Raises UserError otherwise."""
+    """Check every file of the checkpoint against its card, and return the card. Raises UserError when one differs."""
     card = read_card(uri)
     for name in card.sha256:
         read_verified(uri, card, name)
@@ -67,7 +66,7 @@ def verify(uri: str) -> Card:
 
 
 def read_verified(uri: str, card: Card, name: str) -> bytes:
-    """The content of the checkpoint's file `name`. Raises UserError when it is not what `card` says."""
+    """The content of the checkpoint's file `name`. Raises UserError when it does not match `card`."""
     if name not in card.sha256 or Path(name).name != name:
         raise UserError(f"{redacted(uri)}: its card lists no {name}: not a complete checkpoint")
     content = read_file(join(uri, name))

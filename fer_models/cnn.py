@@ -9,7 +9,7 @@ def cnn(dropout: float = 0.4) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
     Four valid 3×3 convolutions, a dense layer at every position, batch norm and a softmax over all 51,200 activations.
-    The published network was shown RGB images with three equal channels, divided by 255: both happen inside.
+    The published network was trained on RGB images with three equal channels, divided by 255. Here the model does both.
     """
     pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)

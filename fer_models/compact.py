@@ -1,4 +1,4 @@
-"""A residual network of at most 490,000 parameters and 60 million multiply-adds per face; larger where asked to be."""
+"""A residual network of at most 490,000 parameters and 60 million multiply-adds per face at its default width."""
 
 import keras
 
@@ -7,15 +7,15 @@ from fer_data.emotions import NUM_CLASSES
 MAX_PARAMETERS = 490_000
 MAX_MULTIPLY_ADDS = 60_000_000
 _STAGES = ((40, 1), (80, 2), (96, 1))
-"""Filters and residual blocks of each stage, the first of which halves the resolution."""
+"""Filters and residual blocks of each stage. The first block of a stage halves the resolution."""
 
 
 def compact(dropout: float = 0.3, width: float = 1.0) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
-    Every image is standardised by its own mean and deviation, then a stem and three residual stages with
-    squeeze-and-excitation (He et al. 2015, arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507) at 24, 12 and 6 pixels.
-    `width` multiplies the filters of each (Zagoruyko and Komodakis 2016, arXiv:1605.07146); parameters and
+    Each image is standardised by its own mean and deviation. A stem and three residual stages with
+    squeeze-and-excitation follow (He et al. 2015, arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507), at 24, 12 and 6
+    pixels. `width` multiplies the filters (Zagoruyko and Komodakis 2016, arXiv:1605.07146); parameters and
     multiply-adds grow with its square.
     """
     pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
@@ -49,7 +49,7 @@ def _convolution(
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, *, strides: int, name: str) -> keras.KerasTensor:
-    """Where it halves the resolution, the shortcut is average pooling and a 1×1 convolution."""
+    """With `strides` 2 the shortcut is average pooling and a 1×1 convolution."""
     shortcut = x
     if strides == 2:
         shortcut = keras.layers.AveragePooling2D(2, name=f"{name}_shortcut_pool")(x)

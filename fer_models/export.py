@@ -1,11 +1,11 @@
-"""LiteRT and ONNX files of a checkpoint, each proved on real faces before it joins the checkpoint.
+"""Export a checkpoint to LiteRT and ONNX files, each checked on real faces before it joins the checkpoint.
 
-    model.tflite        float32: the class of Keras on every face tried, probabilities within 1e-4
-    model.int8.tflite   weights and activations in 8 bits, calibrated on training images; what it
-                        costs in accuracy on the whole validation split is measured, and stands in the card
-    model.onnx          float32, proved as model.tflite is
+    model.tflite        float32: the same class as Keras on every face checked, probabilities within 1e-4
+    model.int8.tflite   weights and activations in 8 bits, calibrated on training images; the card records
+                        the loss of accuracy on the whole validation split
+    model.onnx          float32, checked as model.tflite is
 
-Every file takes raw grey pixels, uint8 [n, 48, 48, 1], gives probabilities, float32 [n, 7], and names its classes.
+Every file maps raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], and names its classes.
 """
 
 import contextlib
@@ -41,22 +41,22 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportDiffersError(Exception):
-    """An exported file that does not answer as Keras does. Nothing has been written."""
+    """An exported file gives other results than Keras. Nothing has been written."""
 
 
 def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
-    """Write the checkpoint at `uri` as `formats`, names in FORMATS, into its folder; returns its new card.
+    """Add the checkpoint's model in `formats`, names in FORMATS, to its folder at `uri`; returns its new card.
 
-    `dataset` gives the faces: those of the checkpoint's own validation split to prove on, and of its training
-    split to calibrate on. Raises UserError for bad input and ExportDiffersError where a file fails its proof;
-    the checkpoint then stays as it was.
+    The validation faces of `dataset`, by the checkpoint's own protocol, serve for the checks, its training faces for
+    calibration. Raises UserError for bad input and ExportDiffersError when a file fails its check; the checkpoint then
+    stays unchanged.
     """
     model, card = load_model(uri)
     if "onnx" in formats:
         _need_onnx()
     validation, training = (split(dataset, name, card.protocol) for name in ("validation", "training"))
     if not validation.num_rows or ("litert_int8" in formats and not training.num_rows):
-        raise UserError(f"{redacted(dataset.uri)} has no faces to prove the export on: give the data it was trained on")
+        raise UserError(f"{redacted(dataset.uri)} has no faces to check the export: give the data it was trained on")
     faces = spread(dataset, validation, PROOF_FACES)
     expected = model.predict(faces, batch_size=_BATCH, verbose=0)
     files: dict[str, bytes] = {}
@@ -75,12 +75,12 @@ def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
         if name == "litert_int8":
             measured[file] = about | _accuracy_lost(model, predict, dataset, validation)
         else:
-            measured[file] = about | _prove(where, predict(faces), expected)
+            measured[file] = about | _compare(where, predict(faces), expected)
     return add_files(uri, files, replace(card, exports=card.exports | measured))
 
 
 def to_litert(model: keras.Model, calibration: np.ndarray | None = None) -> bytes:
-    """`model` as a LiteRT file; in 8 bits when given faces to calibrate on, uint8 [n, 48, 48, 1]."""
+    """`model` as a LiteRT file; in 8 bits with faces for `calibration`, uint8 [n, 48, 48, 1]."""
     options: dict[str, Any] = {}
     if calibration is not None:
         import tensorflow as tf
@@ -91,7 +91,7 @@ def to_litert(model: keras.Model, calibration: np.ndarray | None = None) -> byte
 
 
 def to_onnx(model: keras.Model, classes: Sequence[str]) -> bytes:
-    """`model` as an ONNX file that names its classes under `classes`, separated by commas."""
+    """`model` as an ONNX file; its metadata `classes` lists the class names, separated by commas."""
     onnx = _need_onnx()
     described = onnx.load_from_string(_exported(model, "a.onnx", "onnx"))
     onnx.helper.set_model_props(described, {"classes": ",".join(classes)})
@@ -99,7 +99,7 @@ def to_onnx(model: keras.Model, classes: Sequence[str]) -> bytes:
 
 
 def spread(dataset: PreparedDataset, rows: Split, count: int) -> np.ndarray:
-    """`count` faces of a split at equal distances, or all when there are fewer: uint8 [n, 48, 48, 1]."""
+    """`count` evenly spaced faces of a split, or all when there are fewer: uint8 [n, 48, 48, 1]."""
     wanted = np.unique(np.linspace(0, rows.num_rows - 1, min(count, rows.num_rows)).astype(np.int64))
     found, start = [], 0
     for pixels, _ in ordered_batches(dataset, rows, batch_size=1024):
@@ -111,14 +111,14 @@ def spread(dataset: PreparedDataset, rows: Split, count: int) -> np.ndarray:
 
 def _exported(model: keras.Model, name: str, format: str, **options: Any) -> bytes:
     with tempfile.TemporaryDirectory(prefix="fer-export-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of the converters, about themselves.
+        warnings.simplefilter("ignore")  # The converters warn about their own code.
         path = Path(folder) / name
         with contextlib.redirect_stdout(io.StringIO()):
             model.export(path, format=format, verbose=False, **options)
         return path.read_bytes()
 
 
-def _prove(where: str, given: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+def _compare(where: str, given: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
     difference = float(np.abs(given - expected).max())
     other = int((given.argmax(axis=1) != expected.argmax(axis=1)).sum())
     if other or not difference <= TOLERANCE:

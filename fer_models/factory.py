@@ -1,4 +1,4 @@
-"""From a model's name to the model."""
+"""Create a network by its name, and change or count its arithmetic."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -13,8 +13,8 @@ def create_model(name: str, *, precision: str = "float32", **options: Any) -> ke
     """A new model, initialised from Keras's global seed.
 
     `precision` is a Keras dtype policy (`float32`, `mixed_bfloat16`, `mixed_float16`): variables and probabilities are
-    float32 under each. `options` are the arguments of the network's own function, such as `dropout`. Raises KeyError
-    for an unknown name.
+    float32 under each. `options` are the arguments of the network's builder, such as `dropout`. Raises KeyError for an
+    unknown name.
     """
     module, _, function = NETWORKS[name].builder.partition(":")
     before = keras.config.dtype_policy()
@@ -26,10 +26,7 @@ def create_model(name: str, *, precision: str = "float32", **options: Any) -> ke
 
 
 def set_precision(model: keras.Model, policy: str) -> None:
-    """Makes every layer of a Keras model compute under the dtype policy `policy`; the output stays float32.
-
-    Weights are float32 under each policy and do not change.
-    """
+    """Make every layer of `model` compute under the Keras dtype `policy`. Weights and outputs stay float32."""
     ends = [model.layers[-1].name] if isinstance(model, keras.Sequential) else model.output_names
     last = [model.get_layer(name) for name in ends]
     for layer in _every_layer(model):

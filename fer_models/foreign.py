@@ -1,7 +1,7 @@
-"""Any published model, made to obey the raw-pixel contract: our checkpoints, `.keras` and `.h5` of Keras 2 and 3.
+"""Load any published model with raw pixels as its input: our checkpoints, `.keras` and `.h5` files of Keras 2 and 3.
 
-Models from strangers are data: their layers are rebuilt from a list of ordinary
-ones and their weights read as arrays; nothing in the file is ever run.
+Models from strangers are treated as data: their layers are rebuilt from a list of allowed ones and their weights are
+read as arrays. No code in the file is ever run.
 """
 
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ ORDERS: dict[str, Sequence[str]] = {"folder": FOLDER_ORDER, "csv": CLASSES}
 def load_any(uri: str, classes: ClassOrder | None = None) -> tuple[keras.Model, Card | None, list[str]]:
     """A model with raw pixels in, `uint8 [N, 48, 48, 1]`, and our class order out, `float32 [N, 7]`.
 
-    Returns it with its card (None without one) and warnings, one line each. `uri` is a checkpoint folder, a `.keras`
-    file or a whole model in `.h5`, local, s3:// or gs://. `classes` says in which order the outputs of a model without
-    a card are (`ORDERS`). Without it, a model that takes raw pixels is one of ours and in our order; any other is
-    assumed to be in folder order. Other models are shown what the original project's were: grey divided by 255,
-    repeated three times (once for an input of one channel), or the raw values where the input is of integers.
+    Returns the model, its card (None without one) and warnings, one line each. `uri` is a checkpoint folder, a `.keras`
+    file or a whole model in `.h5`, local, s3:// or gs://. `classes` names the class order (`ORDERS`) of a model without
+    a card. By default a model that takes raw pixels has our order, and any other has folder order. A model that does
+    not take raw pixels gets the input of the original project's: grey divided by 255, or unscaled for an integer input,
+    repeated for each channel.
 
-    Raises UserError, in one line, for what is no model, for models with code
-    in them, and for another input or another number of classes.
+    Raises UserError, in one line, for a file that is not a model, for a model that contains code, and for another input
+    or another number of classes.
     """
     if classes is not None and classes not in ORDERS:
         raise UserError(f"unknown class order {classes!r}: choose one of {', '.join(ORDERS)}")
     if is_folder(uri):
         model, card = load_model(uri)
-        ignored = f"{redacted(uri)}: its card says the class order; --classes {classes} is ignored"
+        ignored = f"{redacted(uri)}: its card gives the class order; --classes {classes} is ignored"
         return model, card, [] if classes is None else [ignored]
     foreign = read_foreign(uri)
     where = redacted(uri)
@@ -63,7 +63,7 @@ def load_any(uri: str, classes: ClassOrder | None = None) -> tuple[keras.Model, 
 
 
 def read_foreign(uri: str) -> keras.Model:
-    """The network in a `.keras` or `.h5` file as it is: its own input, preprocessing and class order.
+    """The network in a `.keras` or `.h5` file, with its own input, preprocessing and class order.
 
     Raises UserError as `load_any` does.
     """
@@ -82,10 +82,10 @@ def read_foreign(uri: str) -> keras.Model:
 
 
 def in_our_order(model: keras.Model, order: Sequence[str]) -> keras.Model:
-    """`model`, whose outputs `float [N, 7]` are in `order`, with outputs in the order of CLASSES.
+    """Reorder the outputs `float [N, 7]` of `model` from `order` to the order of CLASSES.
 
-    Runs of classes that stay together are cut out and joined: exact on every device (a product with a permutation
-    matrix is not, in TF32) and ordinary layers when saved.
+    Runs of classes that stay together are cut out and joined. This is exact on every device (multiplying by a
+    permutation matrix is not, in TF32) and uses ordinary layers, which can be saved.
     """
     positions = permutation_from(order)
     if positions == list(range(NUM_CLASSES)):
@@ -111,7 +111,7 @@ def _on_raw_pixels(foreign: keras.Model, channels: int) -> keras.Model:
 
 
 def _require_contract(model: keras.Model, where: str) -> int:
-    """How many channels the model's 48×48 input has (1 or 3), once it gives the probabilities of seven classes."""
+    """The channels (1 or 3) of the model's 48×48 input. Raises UserError unless it gives seven probabilities."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UserError(f"{where}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; one of each is needed")
     taken, given = tuple(model.inputs[0].shape[1:]), tuple(model.outputs[0].shape[1:])
@@ -122,10 +122,10 @@ def _require_contract(model: keras.Model, where: str) -> int:
     images = np.random.default_rng(0).integers(0, 2, (2, *taken)).astype(model.inputs[0].dtype)
     try:
         outputs = np.asarray(model(images))
-    except Exception as error:  # As in `rebuild`: any layer may fail on a stranger's numbers.
+    except Exception as error:  # Any layer may fail on a stranger's numbers.
         raise UserError(f"{where}: the model cannot be run: {one_line(error)}") from error
     if not (np.all(outputs >= 0) and np.allclose(outputs.sum(axis=1), 1, atol=1e-3)):
-        raise UserError(f"{where}: its outputs are no probabilities (of a softmax), which sum to 1")
+        raise UserError(f"{where}: its outputs are not probabilities (of a softmax), which sum to 1")
     return taken[-1]
 
 

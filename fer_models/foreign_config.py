@@ -1,8 +1,8 @@
-"""A foreign model's configuration, rebuilt layer by layer from a list of what is allowed.
+"""Rebuild a foreign model from its configuration, layer by layer, with allowed layers only.
 
-Keras 2 and 3 describe the same layers in different words. Whatever only matters to training (initialisers,
-regularisers, constraints, the compiled loss) is left out; what is left must be an ordinary layer with an ordinary
-activation. Classes are never looked up by a module that the file names.
+Keras 2 and 3 describe the same layers differently. Settings that matter only to training (initialisers, regularisers,
+constraints, the compiled loss) are dropped. The rest must be an ordinary layer with an ordinary activation. Classes are
+never looked up in a module that the file names.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ ACTIVATIONS = frozenset((
     "softmax", "softplus", "softsign", "swish", "tanh",
 ))
 # fmt: on
-"""Those that mean the same in Keras 2 and 3: hard_sigmoid does not."""
+"""Activations that are the same in Keras 2 and 3; hard_sigmoid is not."""
 _ONLY_TRAINING = ("_initializer", "_regularizer", "_constraint")
 _OBSOLETE = {"batch_input_shape", "dtype", "registered_name", "quantization_config", "input_shape"}
 
@@ -36,8 +36,8 @@ _OBSOLETE = {"batch_input_shape", "dtype", "registered_name", "quantization_conf
 def rebuild(config: Any, where: str) -> keras.Model:
     """The model that `config` (Keras 2 or 3, from an archive or HDF5) describes, in float32, with new weights.
 
-    Raises UserError for code (Lambda layers, custom classes and functions), for
-    layers beyond LAYERS, and for a configuration that Keras cannot follow.
+    Raises UserError for code (Lambda layers, custom classes and functions), for layers not in LAYERS, and for a
+    configuration that Keras cannot rebuild.
     """
     try:
         clean = _container(config, where)
@@ -46,8 +46,8 @@ def rebuild(config: Any, where: str) -> keras.Model:
         return model
     except UserError:
         raise
-    except Exception as error:  # Keras fails on a stranger's configuration in every way there is.
-        raise UserError(f"{where}: Keras cannot rebuild the model: {one_line(_first(error))}") from error
+    except Exception as error:  # On a damaged configuration Keras raises exceptions of any type.
+        raise UserError(f"{where}: Keras cannot rebuild the model: {one_line(_root_cause(error))}") from error
 
 
 def container_layers(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def _container(entry: Any, where: str) -> dict[str, Any]:
 
 def _layer(entry: Any, where: str) -> dict[str, Any]:
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
-        raise UserError(f"{where}: its configuration has a layer that is none")
+        raise UserError(f"{where}: its configuration has an entry that is not a layer")
     kind = entry.get("class_name")
     if kind in CONTAINERS:
         return _container(entry, where)
@@ -98,7 +98,7 @@ def _layer(entry: Any, where: str) -> dict[str, Any]:
             key = "negative_slope"
         config[key] = _activation(value, where) if key == "activation" else _plain(value, where)
     if kind == "BatchNormalization" and isinstance(config.get("axis"), list):
-        config["axis"] = config["axis"][0]  # Keras 2 writes a list of one.
+        config["axis"] = config["axis"][0]  # Keras 2 writes a list of one number.
     return _object("keras.layers", kind, config)
 
 
@@ -114,12 +114,12 @@ def _node(node: Any, nested: set[str], where: str) -> Any:
     plain = _plain(node, where)
     if not isinstance(plain, list):
         return plain
-    # Keras 2 counts the building of a nested model as its first call, Keras 3 does not.
+    # Keras 2 counts building a nested model as its first call; Keras 3 does not.
     return [[tensor[0], tensor[1] - (tensor[0] in nested), *tensor[2:]] for tensor in plain]
 
 
 def _ends(tensors: Any, where: str) -> Any:
-    """A model's inputs or outputs; Keras 2 writes a list even of one."""
+    """A model's inputs or outputs; Keras 2 writes a list even for one."""
     plain = _plain(tensors, where)
     return plain[0] if len(plain) == 1 and isinstance(plain[0], list) else plain
 
@@ -131,12 +131,12 @@ def _activation(value: Any, where: str) -> str:
     if name is None:
         return "linear"
     if name not in ACTIVATIONS:
-        raise UserError(f"{where}: the activation {_shown(name)} is none of Keras's usual ones: refused")
+        raise UserError(f"{where}: the activation {_shown(name)} is not one of Keras's usual ones: refused")
     return name
 
 
 def _plain(value: Any, where: str) -> Any:
-    """`value` when it is numbers, text, lists and references to tensors; anything else could be code."""
+    """`value` if it holds only numbers, text, lists and references to tensors; anything else could be code."""
     if isinstance(value, list):
         return [_plain(item, where) for item in value]
     if isinstance(value, dict):
@@ -160,10 +160,10 @@ def _object(module: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"module": module, "class_name": kind, "config": config, "registered_name": None}
 
 
-def _first(error: BaseException) -> BaseException:
-    """The failure that set off the others: Keras wraps one in as many as the layer is deep."""
+def _root_cause(error: BaseException) -> BaseException:
+    """The first failure: Keras wraps it once for each level of nesting."""
     cause = error.__cause__ or error.__context__
-    return error if cause is None else _first(cause)
+    return error if cause is None else _root_cause(cause)
 
 
 def _shown(name: Any) -> str:

@@ -1,4 +1,4 @@
-"""Model files from strangers, parsed in memory: of bounded size, never unpacked to disk."""
+"""Parse model files from strangers in memory, up to a limit of size and without unpacking them to disk."""
 
 import io
 import json
@@ -16,7 +16,7 @@ ZIP_MAGIC = b"PK"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 _LIMITS = {CONFIG_FILE: 16 << 20, WEIGHTS_FILE: MAX_BYTES, "metadata.json": 1 << 20}
-"""The parts of a `.keras` archive of ordinary layers, and the most bytes of each."""
+"""The parts of a `.keras` archive of ordinary layers, and the maximum bytes of each."""
 
 
 class ModelFile(NamedTuple):
@@ -37,7 +37,7 @@ def is_folder(uri: str) -> bool:
 
 
 def parse_archive(content: bytes, where: str) -> ModelFile:
-    """The parts of a `.keras` archive. Raises UserError for a zip of anything else."""
+    """The parts of a `.keras` archive. Raises UserError for any other zip."""
     try:
         with ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
@@ -45,14 +45,14 @@ def parse_archive(content: bytes, where: str) -> ModelFile:
                 raise UserError(f"{where}: a zip without {CONFIG_FILE} and {WEIGHTS_FILE}: no Keras archive")
             if strange := [name for name in names if name not in _LIMITS]:
                 raise UserError(
-                    f"{where}: the archive holds {printable(strange[0])}, which no plain model has: refused"
+                    f"{where}: the archive holds {printable(strange[0])}, which is not part of a plain model: refused"
                 )
             if len(set(names)) != len(names):
                 raise UserError(f"{where}: the archive holds a part twice: refused")
             for info in archive.infolist():
                 if info.file_size > _LIMITS[info.filename]:
                     raise UserError(f"{where}: {info.filename} has {info.file_size / 1e6:,.0f} MB: refused")
-            # A part is read to the size that it states and no further.
+            # ZipFile reads each part only up to its stated size.
             config, weights = archive.read(CONFIG_FILE), archive.read(WEIGHTS_FILE)
     except (BadZipFile, LargeZipFile, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
         raise UserError(f"{where}: a truncated or damaged Keras archive: {one_line(error, 120)}") from error
@@ -60,7 +60,7 @@ def parse_archive(content: bytes, where: str) -> ModelFile:
 
 
 def parse_whole_model(content: bytes, where: str) -> ModelFile:
-    """The parts of a whole model in HDF5 (`.h5`). Raises UserError for HDF5 of another kind."""
+    """The parts of a whole model in HDF5 (`.h5`). Raises UserError for any other HDF5 file."""
     config = read_text_attribute(content, where, "model_config")
     if config is None:
         raise UserError(f"{where}: an HDF5 file without a model (model_config): it may hold weights alone")

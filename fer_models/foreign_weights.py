@@ -1,4 +1,4 @@
-"""The weights of a foreign file, into the model that was rebuilt from its configuration."""
+"""Load the weights of a foreign file into the model that was rebuilt from its configuration."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def assign_archive_weights(model: keras.Model, config: dict[str, Any], content: 
 
 
 def assign_whole_model_weights(model: keras.Model, content: bytes, where: str) -> None:
-    """Set every weight of `model` from `content`, the whole model in HDF5. Raises as above."""
+    """Set every weight of `model` from `content`, the whole model in HDF5. Raises UserError as above."""
     found = read_layer_weights(content, where, "model_weights")
     for layer in model.layers:
         weights = found.get(layer.name, [])
@@ -34,7 +34,7 @@ def assign_whole_model_weights(model: keras.Model, content: bytes, where: str) -
 def _assign_by_path(
     model: keras.Model, config: dict[str, Any], folder: str, found: dict[str, list[np.ndarray]], where: str
 ) -> None:
-    """An archive calls layers by class and count (`conv2d`, `conv2d_1`, …), in the order of the configuration."""
+    """An archive names layers by class and number (`conv2d`, `conv2d_1`, …), in the order of the configuration."""
     counts: dict[str, int] = {}
     for entry in container_layers(config):
         kind = _snake_case(entry["class_name"])
@@ -50,7 +50,7 @@ def _assign_by_path(
 
 
 def _assign_nested(model: keras.Model, weights: Sequence[tuple[str, np.ndarray]], where: str) -> None:
-    """HDF5 lists a nested model's weights in one row, each named by its layer: `conv1_conv/kernel:0`."""
+    """HDF5 has one list for a nested model's weights; each name includes its layer: `conv1_conv/kernel:0`."""
     by_layer: dict[str, list[np.ndarray]] = {}
     for name, values in weights:
         by_layer.setdefault(name.split("/")[-2] if "/" in name else "", []).append(values)
@@ -72,6 +72,6 @@ def _assign(layer: keras.layers.Layer, values: list[np.ndarray], where: str) -> 
 
 
 def _snake_case(name: str) -> str:
-    """As Keras names the parts of an archive: `MaxPooling2D` is `max_pooling2d`, `ReLU` is `re_lu`."""
+    """The name of a class in a Keras archive: `max_pooling2d` for `MaxPooling2D`, `re_lu` for `ReLU`."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,7 +1,7 @@
-"""Arrays and attributes of HDF5 files from strangers, read as data.
+"""Read arrays and attributes of HDF5 files from strangers as data.
 
-Links to other places or files, storage outside the file and virtual data sets
-are never followed, whatever is read is bounded, and nothing is unpickled.
+Links, storage outside the file and virtual data sets are never followed, the size of what is read is limited, and
+nothing is unpickled.
 """
 
 import io
@@ -16,10 +16,10 @@ from fer_data.errors import UserError
 from fer_data.storage import one_line
 
 MAX_BYTES = 1 << 30
-"""Of one file, and of the arrays in it: ResNet-50 with the state of Adam is 284 MB."""
+"""Limit for one file, and for the arrays in it: ResNet-50 with the state of Adam has 284 MB."""
 
 LayerWeights = dict[str, list[tuple[str, np.ndarray]]]
-"""By layer, in the file's order: the full name of each weight (`conv1_conv/kernel:0`) and its values."""
+"""For each layer, in the file's order, the full names (`conv1_conv/kernel:0`) and values of its weights."""
 
 
 def read_text_attribute(content: bytes, where: str, name: str) -> str | None:
@@ -30,19 +30,19 @@ def read_text_attribute(content: bytes, where: str, name: str) -> str | None:
 
 
 def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeights:
-    """Weights as Keras's HDF5 formats hold them: groups named by layer, weights listed by `weight_names`.
+    """Weights in Keras's HDF5 formats: a group for each layer, with its weights listed in `weight_names`.
 
-    `group` is where the layers are: the file's root in a weights file, `model_weights` in a whole model. Layers without
-    weights are left out. Raises UserError for a damaged file and for one of another kind.
+    `group` holds the layers: the file's root in a weights file, `model_weights` in a whole model. Layers without
+    weights are left out. Raises UserError for a damaged file and for any other HDF5 file.
     """
     with _opened(content, where) as file:
         datasets = _float_datasets(file, where)
         groups = _groups(file)
         if group not in groups:
-            raise UserError(f"{where}: an HDF5 file without {group}: not a model as Keras writes them")
+            raise UserError(f"{where}: an HDF5 file without {group}: not a Keras model")
         names = _names(groups[group], "layer_names")
         if not names:
-            raise UserError(f"{where}: an HDF5 file without layer_names: not weights as Keras writes them")
+            raise UserError(f"{where}: an HDF5 file without layer_names: not Keras weights")
         layers: LayerWeights = {}
         for layer in names:
             path = f"{group}/{layer}".strip("/")
@@ -56,10 +56,10 @@ def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeig
 
 
 def read_archive_weights(content: bytes, where: str) -> dict[str, list[np.ndarray]]:
-    """Weights as `model.weights.h5` of a `.keras` file holds them: by path of the layer, in order.
+    """The weights in `model.weights.h5` of a `.keras` file, in order, by the path of their layer.
 
-    Paths are Keras's, such as `layers/conv2d_1`; the state of optimizer and
-    metrics is left out. Raises UserError for a damaged file.
+    Paths are Keras's, such as `layers/conv2d_1`. The state of optimizer and metrics is left out. Raises UserError for a
+    damaged file.
     """
     with _opened(content, where) as file:
         layers: dict[str, dict[int, h5py.Dataset]] = {}
@@ -76,7 +76,7 @@ def _opened(content: bytes, where: str) -> Iterator[h5py.File]:
         with h5py.File(io.BytesIO(content), "r") as file:
             yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        # h5py's own failures: what this module does with the file raises UserError alone.
+        # These come from h5py: the code of this module raises only UserError.
         raise UserError(f"{where}: a truncated or damaged HDF5 file: {one_line(error, 120)}") from error
 
 
@@ -87,7 +87,7 @@ def _groups(file: h5py.File) -> dict[str, h5py.Group]:
 
 
 def _float_datasets(file: h5py.File, where: str) -> dict[str, h5py.Dataset]:
-    """Every array of floats by its path; h5py visits what the file itself holds and follows no link."""
+    """Every array of floats by its path; h5py visits only the file itself and follows no links."""
     found: dict[str, h5py.Dataset] = {}
 
     def visit(path: str, item: Any) -> None:
@@ -104,7 +104,7 @@ def _float_datasets(file: h5py.File, where: str) -> dict[str, h5py.Dataset]:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names, which Keras cuts into `attribute0`, `attribute1`, … when it is long."""
+    """A list of names, which Keras splits into `attribute0`, `attribute1`, … when it is long."""
     chunks = [group.attrs[attribute]] if attribute in group.attrs else []
     while f"{attribute}{len(chunks)}" in group.attrs and attribute not in group.attrs:
         chunks.append(group.attrs[f"{attribute}{len(chunks)}"])

@@ -5,7 +5,7 @@ from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 _RESAMPLES = 2000
-_SEED = 20130731  # Any fixed number: the same rows give the same interval.
+_SEED = 20130731  # Arbitrary but fixed, so that the same rows give the same interval.
 NONE = (float("nan"), float("nan"))
 """The interval of no rows."""
 

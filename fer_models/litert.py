@@ -1,8 +1,7 @@
 """A LiteRT model as a function from raw pixels to probabilities. Needs NumPy and LiteRT only.
 
-The order of classes travels inside the file, as `labels.txt` in a zip appended to the model: where TensorFlow
-Lite's metadata keep a model's labels, so that other tools find them too. Source:
-https://ai.google.dev/edge/litert/models/metadata
+The file holds the class order as `labels.txt` in a zip that is appended to the model. TensorFlow Lite's metadata keep
+labels there too, so that other tools find them. Source: https://ai.google.dev/edge/litert/models/metadata
 """
 
 import io
@@ -15,24 +14,24 @@ from fer_data.emotions import NUM_CLASSES, permutation_from
 from fer_data.errors import UserError
 
 FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
-"""What a checkpoint's LiteRT files are called."""
+"""The names of a checkpoint's LiteRT files."""
 LABELS = "labels.txt"
 _MAX_LABELS_BYTES = 4096
 _KEPT_SIZES = 8
 
 
 def with_classes(model: bytes, classes: Sequence[str]) -> bytes:
-    """The LiteRT file `model` with the names of its outputs, in order, inside."""
+    """The LiteRT file `model` with the names of its outputs, in order, added."""
     file = io.BytesIO(model)
     file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file, "a") as archive:
-        # Always the same date: equal models give equal files.
+        # Always the same date, so that equal models give equal files.
         archive.writestr(zipfile.ZipInfo(LABELS, (1980, 1, 1, 0, 0, 0)), "\n".join(classes) + "\n")
     return file.getvalue()
 
 
 def classes_in(model: bytes) -> tuple[str, ...] | None:
-    """The names of the outputs, in order, of the LiteRT file `model`; None when it does not say."""
+    """The names of the outputs of the LiteRT file `model`, in order; None when it has no names."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             if archive.getinfo(LABELS).file_size > _MAX_LABELS_BYTES:
@@ -45,8 +44,8 @@ def classes_in(model: bytes) -> tuple[str, ...] | None:
 class LiteRTModel:
     """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in the file's own order of classes.
 
-    `classes` is that order where the file says it. Raises UserError, naming `where`, when `model` is no LiteRT file
-    or takes or gives anything else.
+    `classes` is that order, None when the file does not name it. Raises UserError, naming `where`, when `model` is not
+    a LiteRT file or has other inputs or outputs.
     """
 
     def __init__(self, model: bytes, where: str, threads: int = 1) -> None:
@@ -73,7 +72,7 @@ class LiteRTModel:
         return self._for(len(pixels)).run(pixels)
 
     def _for(self, count: int) -> "_Interpreter":
-        """An interpreter for batches of `count`: changing the size of one costs more than a few small ones."""
+        """The interpreter for batches of `count`. Several are kept, because resizing one is slow."""
         if count not in self._interpreters:
             while len(self._interpreters) >= _KEPT_SIZES:
                 del self._interpreters[next(iter(self._interpreters))]

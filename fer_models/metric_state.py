@@ -1,4 +1,4 @@
-"""Counts and sums over rows, from which every metric follows without holding the rows."""
+"""Counts and sums over rows, from which every metric is computed without holding the rows in memory."""
 
 from dataclasses import dataclass, field
 
@@ -14,10 +14,10 @@ _EPSILON = np.finfo(np.float64).eps
 
 
 def negative_log_likelihoods(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Of labels int [n] under probabilities float [n, 7]: float64 [n], in nats.
+    """Negative log likelihood of labels int [n] under probabilities float [n, 7]: float64 [n], in nats.
 
-    Likelihoods are clipped to [2.2e-16, 1 - 2.2e-16] as in scikit-learn, because published figures are computed with
-    it. Keras clips at 1e-7, which makes a confident mistake cheaper.
+    Likelihoods are clipped to [2.2e-16, 1 - 2.2e-16] as in scikit-learn, which published figures use. Keras clips at
+    1e-7, which makes a confident mistake cheaper.
     """
     likelihoods = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return -np.log(np.clip(likelihoods, _EPSILON, 1 - _EPSILON))
@@ -62,7 +62,7 @@ class MetricState:
 
     @property
     def rows(self) -> int:
-        """Rows that were scored, and those with errors."""
+        """All rows, scored or with errors."""
         return self.scored + self.errors
 
     @property

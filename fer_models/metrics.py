@@ -1,4 +1,4 @@
-"""Every metric of a classifier, each with its column, type, meaning and formula. Add one here and it is in all tables.
+"""Every metric of a classifier, with its column, type, meaning and formula. All tables follow from this list.
 
 `MetricState` holds the counts and sums; scikit-learn and SciPy do the arithmetic.
 """
@@ -23,9 +23,9 @@ _COUNT, _FRACTION = pa.int64(), pa.float64()
 class Metric:
     """A column of the metrics table: `value` computes it from the state of a checkpoint on a split.
 
-    Reports and plots show a metric under its `title`, in per cent if `percent` is set, and leave
-    out those without one. `in_subsets` metrics also have a column for each subset of the rows,
-    such as the leak-free ones. The interval of NAME is in the columns NAME_low and NAME_high.
+    Reports and plots show a metric under its `title`, in per cent if `percent` is set, and omit it if it has none.
+    `in_subsets` metrics also have a column for each subset of the rows, such as the leak-free ones. The interval of
+    NAME is in the columns NAME_low and NAME_high.
     """
 
     name: str
@@ -70,7 +70,7 @@ def _mean_auc(state: MetricState) -> float:
 
 
 def _ece(state: MetricState) -> float:
-    """Guo et al. 2017, arXiv:1706.04599."""
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599)."""
     return share(np.abs(state.bin_correct - state.bin_confidence).sum(), state.scored)
 
 
@@ -109,9 +109,9 @@ _METRICS = (
     Metric("binary_accuracy", _binary_accuracy, _BINARY, "binary accuracy", percent=True),
 )
 METRICS = {metric.name: metric for metric in _METRICS}
-"""By name, in the order of the columns."""
+"""The metrics by name, in the order of the columns."""
 HISTORY = {"loss": "log_loss"} | {n: n for n in ("accuracy", "macro_precision", "macro_recall", "macro_f1", "auc")}
-"""The columns of the training history, without training_ or validation_, and the metric of each."""
+"""The columns of the training history, without training_ or validation_, and the metric in each."""
 
 
 def summarise(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from fer_data.storage import one_line
 
 _CUDA = "CUDAExecutionProvider"
 _NO_MEMORY = "Failed to allocate memory"
-"""Part of the message of ONNX Runtime 1.32 when a batch does not fit; its exceptions share no base class."""
+"""Part of the message of ONNX Runtime 1.32 when a batch does not fit. Its exceptions share no base class."""
 
 
 def can_use_gpu() -> bool:
@@ -23,10 +23,10 @@ def can_use_gpu() -> bool:
 class OnnxModel:
     """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in the file's own order of classes.
 
-    `classes` is that order, None where the file does not name it, and `on_gpu` says where the model computes: with
-    `gpu`, on the GPU if ONNX Runtime was built for one. Calls raise MemoryError for too many images at a time.
-    Raises UserError, naming `where`, when ONNX Runtime is missing or finds no GPU, and when `model` is no ONNX file,
-    takes other input or names other classes.
+    `classes` is that order, None when the file does not name it. With `gpu` the model computes on a GPU if ONNX Runtime
+    was built for one; `on_gpu` is the result. Calls raise MemoryError for too many images at a time. Raises UserError,
+    naming `where`, when ONNX Runtime is missing or finds no GPU, and when `model` is not an ONNX file, has another
+    input or names other classes.
     """
 
     def __init__(self, model: bytes, where: str, threads: int = 1, *, gpu: bool = False) -> None:
@@ -47,7 +47,7 @@ class OnnxModel:
         if gpu and not self.on_gpu:
             raise UserError(
                 f"{where}: ONNX Runtime finds no GPU: install its CUDA libraries "
-                "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or compute on processors: --device cpu"
+                "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or use the CPU: --device cpu"
             )
         taken = self._session.get_inputs()
         if len(taken) != 1 or list(taken[0].shape[1:]) != [48, 48, 1]:

@@ -1,4 +1,4 @@
-"""Keep off stderr what native libraries note about themselves."""
+"""Drop the notes of native libraries from stderr."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 _FILTER = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process whose lines these are.
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes the lines.
 beginnings = tuple(map(os.fsencode, sys.argv[1:]))
 for line in sys.stdin.buffer:
     if not line.startswith(beginnings):
@@ -19,26 +19,26 @@ for line in sys.stdin.buffer:
 
 @contextmanager
 def without_lines(*beginnings: str) -> Iterator[None]:
-    """Drops the lines that begin with one of `beginnings` and that any code of this process writes to stderr.
+    """Drops lines that begin with one of `beginnings` from this process's stderr, whoever writes them.
 
-    The filter is a process of its own, so that the last lines of a process that crashes come through.
+    The filter is a separate process, so that the last lines before a crash still appear.
     """
     try:
         stderr = os.dup(2)
-    except OSError:  # It is closed.
+    except OSError:  # stderr is closed.
         yield
         return
     sys.stderr.flush()
     command = [sys.executable, "-ISc", _FILTER, *beginnings]
-    strainer = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr)
-    assert strainer.stdin is not None
-    os.dup2(strainer.stdin.fileno(), 2)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr)
+    assert process.stdin is not None
+    os.dup2(process.stdin.fileno(), 2)
     try:
         yield
     finally:
         sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)
-        strainer.stdin.close()
-        with suppress(subprocess.TimeoutExpired):  # It ends with the last process that holds the pipe.
-            strainer.wait(5)
+        process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):  # The filter ends with the last process that holds the pipe.
+            process.wait(5)

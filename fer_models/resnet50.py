@@ -1,4 +1,4 @@
-"""ResNet-50 with the original project's head."""
+"""ResNet-50 with the original project's head, or a pooled one."""
 
 from typing import get_args
 
@@ -24,11 +24,11 @@ def resnet50(
 ) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
-    Keras's ResNet50 without top (He et al. 2015, arXiv:1512.03385), its layers under their Keras names, on `input_size`
-    × `input_size` pixels (48 to 224, bilinear). The published head is three dense layers at every position, dropout,
-    and a dense layer, batch norm and softmax over all positions; the pooled one is global average pooling, dropout and
-    softmax. `imagenet` gives the backbone what the published ImageNet weights were trained on: BGR, 0 to 255, less the
-    mean of each channel (keras.applications.resnet, "caffe").
+    Keras's ResNet50 without top (He et al. 2015, arXiv:1512.03385), with Keras's layer names, on `input_size` ×
+    `input_size` pixels (48 to 224, bilinear). The published head is three dense layers at every position, dropout, and
+    a dense layer, batch norm and softmax over all positions. The pooled head is global average pooling, dropout and
+    softmax. With `imagenet` preprocessing the backbone gets what the published ImageNet weights were trained on: BGR, 0
+    to 255, less the mean of each channel (keras.applications.resnet, "caffe").
 
     Raises UserError for an unknown head or preprocessing, or another size.
     """
@@ -51,7 +51,7 @@ def stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
     """
     found: dict[str, list[keras.layers.Layer]] = {stage: [] for stage in STAGES}
     current = "stem"
-    for layer in model.layers:  # By depth: the stages follow one another.
+    for layer in model.layers:  # In order of depth, so that the stages follow one another.
         prefix = layer.name.partition("_block")[0]
         if prefix in BACKBONE_STAGES:
             current = prefix
@@ -64,12 +64,12 @@ def stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
 
 
 def preprocessing_of(model: keras.Model) -> Preprocessing:
-    """Which of PREPROCESSINGS a `resnet50` model holds."""
+    """The preprocessing inside a `resnet50` model."""
     return "imagenet" if any(layer.name == _MEAN_LAYER for layer in model.layers) else "divide_by_255"
 
 
 def _preprocess(pixels: keras.KerasTensor, input_size: int, preprocessing: str) -> keras.KerasTensor:
-    """Float32 under every precision: bfloat16 holds only 8 bits of a resized or centred pixel."""
+    """In float32 under every precision: bfloat16 keeps only 8 bits of a resized or centred pixel."""
     if preprocessing not in PREPROCESSINGS:
         raise UserError(f"unknown preprocessing {preprocessing!r}: choose one of {', '.join(PREPROCESSINGS)}")
     imagenet = preprocessing == "imagenet"

@@ -18,7 +18,7 @@ from fer_data.commands import check
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
 from fer_data.validation import validated
-from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing, takers
+from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing, networks_with
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
@@ -208,7 +208,7 @@ class TrainConfig:
     def _check_options(self) -> None:
         """Raises ValueError for an option that this network does not take."""
         for option in fields(self):
-            models = takers(option.name)
+            models = networks_with(option.name)
             plain = option.default if option.default_factory is MISSING else option.default_factory()
             given = getattr(self, option.name)
             if models and self.model not in models and given != plain:

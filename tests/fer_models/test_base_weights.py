@@ -149,7 +149,7 @@ def test_a_file_with_top_is_refused_naming_the_layer(model, published_file, tmp_
         file.attrs["layer_names"] = [str(name).encode() for name in (*file.attrs["layer_names"], "predictions")]
         file.create_group("predictions").attrs["weight_names"] = [b"predictions/bias:0"]
         file["predictions/predictions/bias:0"] = np.zeros(1000, np.float32)
-    with pytest.raises(UserError, match="a layer predictions beyond ResNet-50's: take the file without top"):
+    with pytest.raises(UserError, match="a layer predictions that ResNet-50 lacks: give the file without top"):
         load_base_weights(model, str(path))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cluster import sizing
 from fer_data.errors import UserError
-from fer_models.catalogue import NETWORKS, takers
+from fer_models.catalogue import NETWORKS, networks_with
 from fer_models.factory import create_model, multiply_adds
 from jobs.training.config import BackboneConfig, TrainConfig
 from jobs.training.options import parse_train_options
@@ -56,7 +56,7 @@ def test_an_option_of_other_networks_is_refused_with_the_networks_that_take_it(n
     if option in NETWORKS[name].options:
         replace(TrainConfig(name), **change)
         return
-    with pytest.raises(ValueError, match=f"is for --model {' or '.join(takers(option))}, not {name}"):
+    with pytest.raises(ValueError, match=f"is for --model {' or '.join(networks_with(option))}, not {name}"):
         replace(TrainConfig(name), **change)
 
 

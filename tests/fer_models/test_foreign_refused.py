@@ -32,8 +32,8 @@ def changed(path, edit):
         ({"size": 64}, "takes 64×64×3, not images of 48×48×1 or 48×48×3"),
         ({"channels": 4}, "takes 48×48×4, not"),
         ({"classes": 8}, "gives 8 outputs per image, not 7 classes"),
-        ({"activation": "linear"}, "its outputs are no probabilities"),
-        ({"activation": "hard_sigmoid"}, "the activation hard_sigmoid is none of Keras's usual ones"),
+        ({"activation": "linear"}, "its outputs are not probabilities"),
+        ({"activation": "hard_sigmoid"}, "the activation hard_sigmoid is not one of Keras's usual ones"),
     ],
 )
 def test_models_that_cannot_obey_the_contract_are_refused(options, message, tmp_path):
@@ -134,10 +134,10 @@ def write_nonsense(path):
         (write_lambda, "the class Lambda, which may hold code or is unknown here: refused"),
         (write_custom_layer, "Custom is a custom class, which is code: refused"),
         (write_custom_layer_in_disguise, "a>Conv2D is a custom class, which is code: refused"),
-        (write_custom_function, "the activation system is none of Keras's usual ones: refused"),
+        (write_custom_function, "the activation system is not one of Keras's usual ones: refused"),
         (write_hidden_lambda, "an object of the class __lambda__: refused"),
         (write_custom_model, "a model of the class Evil: only Sequential and functional ones are read"),
-        (write_pickled_part, r"the archive holds assets/vocabulary\.pkl, which no plain model has: refused"),
+        (write_pickled_part, r"the archive holds assets/vocabulary\.pkl, which is not part of a plain model: refused"),
         (write_path_outside, r"the archive holds \.\./\.\./outside"),
         (write_pickle, r"is neither a checkpoint folder nor a model in \.keras or \.h5"),
         (write_other_zip, r"a zip without config\.json and model\.weights\.h5: no Keras archive"),
