@@ -1,7 +1,7 @@
-"""How the workers of a run learn of one another, as TensorFlow's collectives need it.
+"""Give every worker of a run the addresses of all workers, for TensorFlow's collectives.
 
-Ray's own TensorflowTrainer does the same, but loads TensorFlow into the driver and Ray's controller too: seconds of a
-processor and half a gigabyte each, for nothing.
+Ray's own TensorflowTrainer does the same, but also loads TensorFlow into the driver and Ray's controller, which costs
+each of them seconds and half a gigabyte for nothing.
 """
 
 import json
@@ -25,7 +25,7 @@ class _CollectivesBackend(Backend):
     def on_start(self, worker_group, backend_config: BackendConfig) -> None:  # type: ignore[no-untyped-def]
         addresses = worker_group.execute(_free_address)
         ranks = range(len(worker_group))
-        ray.get([worker_group.execute_single_async(rank, _introduce, addresses, rank) for rank in ranks])
+        ray.get([worker_group.execute_single_async(rank, _set_tf_config, addresses, rank) for rank in ranks])
 
 
 def _free_address() -> str:
@@ -38,6 +38,6 @@ def _free_address() -> str:
     return f"[{host}]:{port}" if v6 else f"{host}:{port}"
 
 
-def _introduce(addresses: list[str], rank: int) -> None:
+def _set_tf_config(addresses: list[str], rank: int) -> None:
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
     os.environ["TF_CONFIG"] = json.dumps(cluster)

@@ -1,4 +1,4 @@
-"""Before a run begins: what its options stand for, and whether they fit each other, the data and the cluster."""
+"""Resolve a run's options before it begins, and check them against each other, the data and the cluster."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from jobs.training.config import TrainConfig
 from jobs.training.schedule import History, why_finished
 
 FIRST_CALL = 3
-"""The call from which on `--profile` records: those before it trace, compile, and tell how long a step takes."""
+"""The first call that `--profile` records. Earlier calls trace, compile and measure the time of a step."""
 
 
 def absolute_paths(config: TrainConfig) -> TrainConfig:
@@ -26,9 +26,9 @@ def absolute_paths(config: TrainConfig) -> TrainConfig:
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
-    """`config` with absolute paths and `auto` preprocessing decided: what a run saves, and what its ranks build.
+    """`config` with absolute paths and without `auto` preprocessing: what a run saves and its ranks build.
 
-    Nothing else decides it. Raises UserError when the weights are a checkpoint that cannot be read.
+    `auto` is resolved only here. Raises UserError when the weights are a checkpoint that cannot be read.
     """
     config = absolute_paths(config)
     backbone = config.backbone
@@ -38,18 +38,18 @@ def resolved(config: TrainConfig) -> TrainConfig:
 
 
 def _preprocessing_of(weights: str) -> Preprocessing:
-    """What a backbone with these weights was trained on."""
+    """The preprocessing with which a backbone of these weights was trained."""
     if weights == "imagenet" or weights.endswith(".h5"):
         return "imagenet"
     if weights == "none":
         return "divide_by_255"
     theirs = read_card(weights).configuration.get("backbone", {}).get("preprocessing")
-    # Of another kind of network the card says nothing; its weights are refused when they are loaded.
+    # The card of another network names none; its weights are refused when they are loaded.
     return "imagenet" if theirs == "imagenet" else "divide_by_255"
 
 
 def fetch_weights(config: TrainConfig) -> None:
-    """Fetch the published weights that a run starts from, once: ranks that share a machine would race for the file."""
+    """Fetch the published weights from which a run starts. Done once, since ranks on one machine would race for it."""
     if config.backbone.weights == "imagenet":
         from fer_models.base_weights import fetch_imagenet
 
@@ -57,16 +57,16 @@ def fetch_weights(config: TrainConfig) -> None:
 
 
 def check_sources(config: TrainConfig, fingerprint: str) -> None:
-    """Raises UserError when a checkpoint that training begins or learns from may have seen rows that validate here.
+    """Raises UserError when the initial weights or a teacher may have been trained on validation rows of this run.
 
-    Teachers must come from the same data; weights to begin with may come from other data, of which it cannot be known.
+    Teachers must come from the same data. Initial weights may come from other data, whose rows cannot be compared.
     """
     for uri in config.distillation.teacher:
         card = _sound_card(uri)
         if card.data_fingerprint != fingerprint:
             raise UserError(
-                f"--teacher {redacted(uri)} was trained on other data, which may hold images that validate here: train "
-                "it on the same"
+                f"--teacher {redacted(uri)} was trained on other data, which may hold validation images of this run: "
+                "train it on the same data"
             )
         _check_protocol("--teacher", uri, card, config.protocol)
     weights = config.backbone.weights
@@ -77,7 +77,7 @@ def check_sources(config: TrainConfig, fingerprint: str) -> None:
 
 
 def _sound_card(uri: str) -> Card:
-    """The card of a checkpoint whose network is as it was written: before a run is begun, not by its workers."""
+    """The card of a checkpoint, after checking that its model file is intact, so that no worker finds damage later."""
     card = read_card(uri)
     read_verified(uri, card, MODEL_FILE)
     return card
@@ -86,15 +86,15 @@ def _sound_card(uri: str) -> Card:
 def _check_protocol(option: str, uri: str, card: Card, protocol: str) -> None:
     if (card.protocol, protocol) == ("challenge", "notebook"):
         raise UserError(
-            f"{option} {redacted(uri)} was trained on images that validate under --protocol notebook: train it "
-            "under the same protocol"
+            f"{option} {redacted(uri)} was trained on validation images of --protocol notebook: train it under the "
+            "same protocol"
         )
 
 
 def check_shares(config: TrainConfig, workers: int) -> None:
-    """Raises UserError when a batch has no image for each of `workers`."""
+    """Raises UserError when a batch has fewer images than there are `workers`."""
     if workers > config.batch_size:
-        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {workers} workers")
+        raise UserError(f"--batch-size {config.batch_size} is too small for {workers} workers: give at least {workers}")
 
 
 def check_profile(config: TrainConfig, history: History, rows: int) -> None:
@@ -104,6 +104,6 @@ def check_profile(config: TrainConfig, history: History, rows: int) -> None:
     steps = (config.epochs - len(history)) * -(-rows // config.batch_size)
     if steps < FIRST_CALL:
         raise UserError(
-            f"--profile: there is nothing to profile: {steps} steps are left, and the first {FIRST_CALL - 1} are to "
-            "warm up; give more --epochs or a smaller --batch-size"
+            f"--profile: there is nothing to profile: {steps} steps are left, and the first {FIRST_CALL - 1} are "
+            "warm-up; give more --epochs or a smaller --batch-size"
         )

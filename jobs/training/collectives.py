@@ -14,8 +14,8 @@ from cluster.loopback import close_to_network
 class Collectives:
     """Sums and gathers over all ranks; every rank must make the same calls in the same order.
 
-    Variables are ordinary ones, outside the strategy's scope: all that the strategy does is to carry tensors (by NCCL
-    between GPUs, by a gRPC ring between CPUs). With one rank nothing is exchanged and no server started.
+    Variables are ordinary ones, created outside the strategy's scope. The strategy only transfers tensors: by NCCL
+    between GPUs, by a gRPC ring between CPUs. With one rank nothing is exchanged and no server is started.
     """
 
     def __init__(self, rank: int, world_size: int) -> None:
@@ -27,21 +27,21 @@ class Collectives:
             _close_local_port()
 
     def sum(self, tensor: tf.Tensor) -> tf.Tensor:
-        """The sum of `tensor` over all ranks, equal bits on each. For use inside a `tf.function`."""
+        """The sum of `tensor` over all ranks, bit for bit equal on each. For use inside a `tf.function`."""
         if self._strategy is None:
             return tensor
 
         def in_replica(value: tf.Tensor) -> tf.Tensor:
-            # The identity places the tensor on the replica's device; a reduction needs to know it.
+            # The identity places the tensor on the replica's device, which the reduction needs.
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
         return self._strategy.run(in_replica, args=(tensor,))
 
     def sum_timed(self, tensors: Sequence[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Float32 `tensors`, each summed over all ranks in one exchange, and the seconds it took, float64 scalar.
+        """The float32 `tensors`, each summed over all ranks in one exchange, and its seconds, a float64 scalar.
 
-        For use inside a `tf.function`. The seconds count from when this rank's tensors are computed, so that waiting
-        for the slowest rank is part of them; the host has no part in it.
+        For use inside a `tf.function`. The time starts when this rank's tensors are computed, so that it includes
+        waiting for the slowest rank, but no time of the host.
         """
         flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
         began = _moment(flat)
@@ -88,13 +88,13 @@ class Collectives:
 
 
 def _moment(computed: tf.Tensor) -> tf.Tensor:
-    """When the last value of `computed`, float32 [n], had arrived in the host's memory: seconds, float64 scalar."""
+    """The time when the last value of `computed`, float32 [n], reached the host's memory: seconds, float64 scalar."""
     with tf.device("CPU:0"), tf.control_dependencies([tf.identity(computed[-1])]):
         return tf.timestamp()
 
 
 def _close_local_port() -> None:
-    """Where all ranks are on this machine, no other machine may reach the port that TensorFlow opened."""
+    """Close TensorFlow's port to other machines if all ranks are on this one."""
     config = json.loads(os.environ["TF_CONFIG"])
     addresses = config["cluster"]["worker"]
     if all(address.startswith("127.") for address in addresses):

@@ -1,4 +1,4 @@
-"""The body of every training job: options, training, and where the results are."""
+"""The body of every training job: parse options, train, print where the results are."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,14 +13,11 @@ if TYPE_CHECKING:
 
 
 def run_training_job(
-    argv: Sequence[str] | None,
-    job: str,
-    description: str | None,
-    defaults: TrainConfig | None = None,
+    argv: Sequence[str] | None, job: str, description: str | None, defaults: TrainConfig | None = None
 ) -> "TrainResult":
-    """Train as the command line `argv` of `job`, such as train_cnn, says; see `parse_train_options` for `defaults`."""
+    """Train with the command line `argv` of `job`, such as train_cnn; see `parse_train_options` for `defaults`."""
     options = parse_train_options(argv, job, description, defaults)
-    from jobs.training.driver import train  # Ray takes seconds to import: after the options are known to be good.
+    from jobs.training.driver import train  # Ray takes seconds to import, so the options are checked first.
 
     console = Console()
     result = train(options.train, options.run, console)

@@ -1,7 +1,7 @@
-"""Everything that decides what a training run computes, validated where it is built.
+"""Everything that decides what a training run computes, validated when it is built.
 
-`TrainConfig` says *what* is trained and is saved with the run; `jobs.run_options.RunOptions` says *where* it runs and
-is not: the same configuration gives the same model on any number of workers.
+`TrainConfig` defines *what* is trained and is saved with the run. `jobs.run_options.RunOptions` defines *where* it runs
+and is not saved: the same configuration gives the same model on any number of workers.
 """
 
 import hashlib
@@ -27,26 +27,23 @@ Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How weights follow gradients."""
+    """How gradients change the weights."""
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = 1e-3
     """Highest learning rate of the schedule."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, for adamw and sgd; never of biases or norms."""
+    """Decoupled weight decay, for adamw and sgd; not applied to biases and norms."""
     momentum: float = 0.9
     """Nesterov momentum, for sgd."""
     clip_norm: float = 0.0
-    """Largest global norm of a gradient; 0 for no limit."""
+    """Maximum global norm of the gradients; 0 for no limit."""
 
     def __post_init__(self) -> None:
         check(self.learning_rate > 0, "--learning-rate must be above 0", self.learning_rate)
         check(self.weight_decay >= 0, "--weight-decay must be 0 or more", self.weight_decay)
-        check(
-            self.weight_decay == 0 or self.optimizer != "adam",
-            "--weight-decay needs --optimizer adamw or sgd, not adam",
-            self.weight_decay,
-        )
+        decays = self.optimizer != "adam" or self.weight_decay == 0
+        check(decays, "--weight-decay needs --optimizer adamw or sgd, not adam", self.weight_decay)
         check(0 <= self.momentum < 1, "--momentum must be at least 0 and below 1", self.momentum)
         check(self.clip_norm >= 0, "--clip-norm must be 0 or more", self.clip_norm)
 
@@ -60,11 +57,11 @@ class ScheduleConfig:
     warmup_epochs: float = 0.0
     """Linear warm-up from 0."""
     final_fraction: float = 0.0
-    """Where cosine ends, and what plateau never goes below, as a fraction of the learning rate."""
+    """Final value of cosine and minimum of plateau, as a fraction of the learning rate."""
     plateau_factor: float = 0.5
-    """What plateau multiplies the learning rate by."""
+    """Factor by which plateau lowers the learning rate."""
     plateau_patience: int = 5
-    """After this many epochs without a better monitored value."""
+    """Epochs without a better monitored value before plateau lowers the learning rate."""
 
     def __post_init__(self) -> None:
         check(self.warmup_epochs >= 0, "--warmup-epochs must be 0 or more", self.warmup_epochs)
@@ -79,21 +76,20 @@ class BackboneConfig:
     """Fine-tuning of a network with a backbone, ResNet-50; for other networks these keep their defaults."""
 
     weights: str = "none"
-    """Where the backbone starts: none, imagenet (fetched by Keras), a .h5 of ResNet-50 weights without top as Keras
-    publishes them, or a checkpoint of a ResNet-50."""
+    """Initial weights of the backbone: none, imagenet (fetched by Keras), a .h5 file of ResNet-50 weights without top
+    in Keras's format, or a checkpoint of a ResNet-50."""
     preprocessing: Preprocessing | Literal["auto"] = "auto"
     """auto: imagenet with ImageNet weights, that of the checkpoint with a checkpoint, else divide_by_255."""
     input_size: int = 48
-    """Side of the image, in pixels, that the model scales its input to: 48 to 224."""
+    """Side in pixels, 48 to 224, to which the model scales its input."""
     head: Head = "published"
     """The original project's head, or global average pooling."""
     freeze: tuple[str, ...] = ()
-    """Stages not to train: STAGE for the whole run or STAGE=EPOCHS for its first epochs. Stages: stem, conv2 to
-    conv5."""
+    """Stages (stem, conv2 to conv5) not to train: STAGE for the whole run, STAGE=EPOCHS for its first epochs."""
     batch_norm: Literal["trained", "frozen"] = "trained"
     """frozen: the backbone's batch norms keep their statistics and weights."""
     stage_rate: float = 1.0
-    """Each stage's share of the learning rate of the stage above it; the head has all of it."""
+    """Learning rate of each stage, as a share of that of the stage above it; the head has the full rate."""
 
     def __post_init__(self) -> None:
         check(48 <= self.input_size <= 224, "--input-size must be 48 to 224", self.input_size)
@@ -101,7 +97,7 @@ class BackboneConfig:
         self.frozen_epochs()
 
     def frozen_epochs(self) -> dict[str, float]:
-        """For how many epochs each frozen stage stays so; infinity for the whole run."""
+        """For how many epochs each stage stays frozen; infinity for the whole run."""
         frozen = {}
         for entry in self.freeze:
             stage, _, epochs = entry.partition("=")
@@ -111,30 +107,30 @@ class BackboneConfig:
         return frozen
 
     def builder_arguments(self) -> dict[str, Any]:
-        """What a network with a backbone is built with."""
+        """The arguments of the builder of a network with a backbone."""
         return {"input_size": self.input_size, "head": self.head, "preprocessing": self.preprocessing}
 
 
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Learning from networks that are trained already (Hinton et al. 2015, arXiv:1503.02531)."""
+    """Learning from trained networks (Hinton et al. 2015, arXiv:1503.02531)."""
 
     teacher: tuple[str, ...] = ()
-    """Checkpoints whose mean probabilities of each augmented image are learned beside its label."""
+    """Checkpoints whose mean probabilities for each augmented image are a target in addition to its label."""
     distillation: float = 0.7
-    """Share of the loss that is the teachers'; the labels have the rest."""
+    """Weight of the teachers in the loss; the labels have the rest."""
     temperature: float = 2.0
-    """Above 1, the classes that the teachers find less probable count for more."""
+    """Above 1, the classes to which the teachers give low probabilities count for more."""
 
     def __post_init__(self) -> None:
         check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
         check(self.temperature > 0, "--temperature must be above 0", self.temperature)
 
     def require_teacher(self) -> None:
-        """Raises UserError for a share or a temperature, but no teacher.
+        """Raises UserError for a --distillation or a --temperature without a --teacher.
 
-        Not a rule of the fields: a configuration file may have them for a --teacher given beside it.
+        Not checked in `__post_init__`, because a configuration file may leave the teacher to the command line.
         """
         if not self.teacher and self != DistillationConfig():
             raise UserError("--distillation and --temperature need --teacher; --help lists the options")
@@ -149,30 +145,30 @@ class TrainConfig:
     data: str | None = None
     """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
     protocol: Literal["challenge", "notebook"] = "challenge"
-    """Which rows train and which validate."""
+    """How rows are split into training and validation."""
     train_fraction: float = 1.0
-    """Share of the training rows to train on, the same of every class."""
+    """Share of the training rows to train on, equal in every class."""
     epochs: int = 200
     batch_size: int = 256
-    """Images per step over all workers together."""
+    """Images per step, over all workers."""
     micro_batch: int = 0
-    """Most images that a worker computes at once: gradients of a larger share are accumulated. 0: no limit."""
+    """Maximum images that a worker computes at once; gradients of more are accumulated. 0: no limit."""
     precision: Precision = "auto"
-    """auto: mixed_bfloat16 where every worker's processor has it, mixed_float16 on older GPUs, else float32."""
+    """auto: mixed_bfloat16 if the hardware of every worker has it, mixed_float16 on older GPUs, else float32."""
     dropout: float | None = None
     """Dropout rate in place of the network's own."""
     width: float = 1.0
-    """Multiplies the filters of compact; a wider network can teach the standard one."""
+    """Factor on the filters of compact; a wider network can teach the standard one."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "cube_root", "square_root", "balanced"] = "none"
     """balanced: weigh a class by the inverse of its frequency; square_root and cube_root: by that root of it."""
     ema: float = 0.0
-    """Decay per step of a moving average of the weights, which is then what is validated and kept; 0: off."""
+    """Decay per step of a moving average of the weights, which is validated and saved in their place; 0: off."""
     calibrate: bool = False
-    """Fit a temperature to the validation rows after each epoch and keep it inside the model, so that of the images
-    that it classifies with a probability of 80 %, 80 % are right."""
+    """Fit a temperature to the validation rows after each epoch and store it in the model, so that 80 % of the images
+    that it classifies with a probability of 80 % are right."""
     monitor: Monitor = "loss"
-    """Validation metric by which the best epoch is chosen."""
+    """Validation metric that chooses the best epoch."""
     patience: int = 20
     """Stop after this many epochs without a better monitored value; 0: never."""
     seed: int = 0
@@ -190,23 +186,17 @@ class TrainConfig:
         check(self.epochs >= 1, "--epochs must be 1 or more", self.epochs)
         check(self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
         check(self.micro_batch >= 0, "--micro-batch must be 0 or more", self.micro_batch)
-        check(
-            self.dropout is None or 0 <= self.dropout < 1,
-            "--dropout must be at least 0 and below 1",
-            self.dropout,
-        )
+        rate = self.dropout
+        check(rate is None or 0 <= rate < 1, "--dropout must be at least 0 and below 1", rate)
         check(0.25 <= self.width <= 8, "--width must be 0.25 to 8", self.width)
-        check(
-            0 <= self.label_smoothing < 1,
-            "--label-smoothing must be at least 0 and below 1",
-            self.label_smoothing,
-        )
+        smoothing = self.label_smoothing
+        check(0 <= smoothing < 1, "--label-smoothing must be at least 0 and below 1", smoothing)
         check(0 <= self.ema < 1, "--ema must be at least 0 and below 1", self.ema)
         check(self.patience >= 0, "--patience must be 0 or more", self.patience)
         check(0 <= self.seed < 2**31, "--seed must be at least 0 and below 2^31", self.seed)
 
     def _check_options(self) -> None:
-        """Raises ValueError for an option that this network does not take."""
+        """Raises ValueError for an option that this network does not have."""
         for option in fields(self):
             models = networks_with(option.name)
             plain = option.default if option.default_factory is MISSING else option.default_factory()
@@ -218,7 +208,7 @@ class TrainConfig:
                 raise ValueError(f"--{name.replace('_', '-')} is for --model {' or '.join(models)}, not {self.model}")
 
     def builder_arguments(self) -> dict[str, Any]:
-        """What the network's own function in `fer_models` is called with."""
+        """The arguments of the network's builder in `fer_models`."""
         arguments: dict[str, Any] = {}
         for option in NETWORKS[self.model].options:
             value = getattr(self, option)
@@ -231,7 +221,7 @@ class TrainConfig:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     def flat(self) -> dict[str, Any]:
-        """Every option by its own name, without the groups."""
+        """All options by name, without the groups."""
         values: dict[str, Any] = {}
         for name, value in asdict(self).items():
             values |= value if isinstance(value, dict) else {name: value}
@@ -247,7 +237,7 @@ class TrainConfig:
 
     @classmethod
     def read(cls, uri: str) -> "TrainConfig":
-        """The configuration in the TOML file (by its name) or JSON file at `uri`. Raises UserError when it is none."""
+        """The configuration in the JSON file, or .toml file, at `uri`. Raises UserError when it is not valid."""
         content = read_file(uri)
         toml = uri.endswith(".toml")
         try:

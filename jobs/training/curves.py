@@ -1,4 +1,4 @@
-"""The history of a run as a plot: each metric over the epochs, for training and validation."""
+"""Plot the history of a run: each metric over the epochs, for training and validation."""
 
 import io
 
@@ -13,8 +13,8 @@ _COLOURS = {"training": "#999999", "validation": "#0b6e99"}
 def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: bool) -> bytes:
     """A PNG with a panel for each metric of `history`, which has a row per epoch; a dotted line marks the best epoch.
 
-    The training loss of a run that was `taught` by other networks is mostly its distance from them, several times the
-    validation loss, and gets its own scale.
+    A run `taught` by other networks has a training loss of several times the validation loss, because it includes the
+    distance from the teachers. It gets its own scale.
     """
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(-(-len(HISTORY) // 3), 3)

@@ -32,12 +32,12 @@ from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
 
 _RESIZE_SECONDS = 30.0
-"""How often Ray looks whether a run with --workers MIN:MAX could have another number of workers."""
+"""How often Ray checks whether a run with --workers MIN:MAX can have another number of workers."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where a finished run's files are; `data` is its prepared data set, `best` its best epoch's row of the history."""
+    """The files of a finished run; `data` is its prepared data set, `best` the history row of its best epoch."""
 
     run: str
     checkpoint: str
@@ -49,10 +49,10 @@ class TrainResult:
 
 
 def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> TrainResult:
-    """Run or resume the training that `config` describes; the same call again continues or repeats nothing.
+    """Run the training that `config` describes, or resume it if it was interrupted.
 
-    Raises UserError for bad input and for storage that refuses, and
-    `ray.train.TrainingFailedError` when workers keep failing.
+    Raises UserError for bad input and for storage that fails, and `ray.train.TrainingFailedError` when workers keep
+    failing.
     """
 
     def say(message: str) -> None:
@@ -66,7 +66,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     fingerprint = dataset.manifest.fingerprint
     name = options.name or f"{config.model}-{config.identity(fingerprint)}"
     folder = RunFolder(join(absolute(options.storage), name))
-    resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
+    resolve(folder.uri)  # Refuses an unknown scheme before Ray starts.
     tensorboard = TensorboardLog(folder.uri, enabled=options.tensorboard)
     if options.profile and is_remote(folder.uri):
         raise UserError("--profile writes local files: give a local --storage")
@@ -77,7 +77,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     check_sources(config, fingerprint)
 
     connect()
-    # Workers that come later must find on their machines what the first ones took.
+    # Workers that join later must find room for as many CPUs on their machines as the first ones reserved.
     threads = options.cpus_per_worker or (1 if most > least else None)
     resources = wait_for_room(
         lambda nodes: worker_resources(nodes, workers=least, device=options.device, cpus_per_worker=threads),
@@ -111,7 +111,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
             folder.publish(config, rows, options.keep)
         else:
             board = ProgressBoard.options(  # type: ignore[attr-defined]
-                # With the driver, so that no machine that goes away takes it along.
+                # On the driver's machine, so that the board survives the loss of any other machine.
                 scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             ).remote(name)
             task = Task(
@@ -133,10 +133,10 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
 
 
 def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
-    """Train `task` to its end on as many workers as there is room for, from the least to the most of `workers`.
+    """Train `task` to its end on as many workers as fit, between the least and the most of `workers`.
 
-    Workers may die any number of times, but `max_failures` times at most before another epoch is finished. Raises
-    UserError and `ray.train.TrainingFailedError` as `train`.
+    Workers may die any number of times, but at most `max_failures` times before another epoch is finished. Raises
+    UserError and `ray.train.TrainingFailedError` as `train` does.
     """
     while True:
         finished = ray.get(task.progress.finished.remote())
@@ -145,7 +145,7 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
         except ray.train.TrainingFailedError:
             mistake, now = ray.get([task.progress.mistake.remote(), task.progress.finished.remote()])
             if not mistake and now > finished:
-                continue  # Ray counts all failures of a run; on machines that come and go those do not matter.
+                continue  # Ray counts all failures of a run, but only failures without progress matter here.
             if not mistake:
                 raise
         if mistake := ray.get(task.progress.mistake.remote()):
@@ -154,7 +154,7 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
 
 
 def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
-    # A single worker that is stopped has no other rank to notice it; Ray's controller does.
+    # No other rank notices when a single worker hangs; Ray's controller does.
     os.environ[WORKER_HEALTH_VARIABLE] = str(task.stall_timeout)
     least, most = workers
     trainer = data_parallel_trainer()(
@@ -176,7 +176,7 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
     )
     try:
         trainer.fit()
-    except SystemExit:  # Ray's own handler of Ctrl-C ends the process without a word.
+    except SystemExit:  # Ray's own handler of Ctrl-C exits without a message.
         raise KeyboardInterrupt from None
 
 

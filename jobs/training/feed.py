@@ -1,4 +1,4 @@
-"""Makes the training loop's calls ready ahead of the device: rows read and sent to it, random numbers drawn."""
+"""Prepare the training loop's calls ahead of the device: read rows, send them to the device, draw random numbers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from fer_data.rows import PIXELS
 from jobs.training.config import TrainConfig
 
 _WINDOW_ROWS = {"CPU": 4_096, "GPU": 49_152}
-"""Rows that are on the device at once, and as many more while they are trained on: 9 and 113 MB."""
+"""Rows of a window on the device. The next window is loaded while one is trained on: 9 and 113 MB each."""
 _CALL_ROWS = 16_384
 _CALL_STEPS = 256
 _CALL_SECONDS = 0.5
-"""A call is at most so many rows and steps, and takes about so long, for progress and interruptions to be prompt."""
+"""The maximum rows and steps of a call and its target time, so that progress and interruptions are prompt."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """`steps` steps of an epoch from step `first` on, with all that they need on the device.
+    """`steps` steps of an epoch, starting at step `first`, with their inputs on the device.
 
-    Their rows are `window` from `row` on, uint8 [rows, 48, 48, 1]; `labels` int64 [steps · n], on the host and, as
-    `device_labels`, beside the pixels; `draws` holds tensors of as many rows.
+    Their rows start at `row` of `window`, uint8 [rows, 48, 48, 1]. `labels`, int64 [steps · n], are on the host, and
+    `device_labels` are the same on the device. `draws` holds tensors of as many rows.
     """
 
     epoch: int
@@ -38,9 +38,9 @@ class Call:
 
 
 class Feed:
-    """The calls of a run in order, made by two threads: one reads windows, the other draws.
+    """The calls of a run in order, prepared by two threads: one reads windows, the other draws random numbers.
 
-    `window_rows` is how many rows a window may have, `rows` the rank's share of a global batch.
+    `window_rows` is the maximum number of rows in a window, `rows` the rank's share of a global batch.
     """
 
     def __init__(self, config: TrainConfig, batches: TrainingBatches, window_rows: int) -> None:
@@ -56,17 +56,17 @@ class Feed:
         return self._batches.rows.stop - self._batches.rows.start
 
     def steps_in(self, seconds_per_step: float) -> int:
-        """How many steps a call should take, 1 to `most_steps`."""
+        """How many steps a call should have, 1 to `most_steps`."""
         return int(np.clip(round(_CALL_SECONDS / max(seconds_per_step, 1e-6)), 1, self.most_steps))
 
     def resize(self, steps_per_call: int) -> None:
-        """From the next call on, let calls take so many steps; every rank must choose alike."""
+        """Change the number of steps per call, starting with the next call. All ranks must choose the same."""
         if steps_per_call != self._steps_per_call:
             self.close()
             self._steps_per_call = steps_per_call
 
     def next(self, epoch: int, step: int) -> Call:
-        """The call that begins at `step` of `epoch`, which must be where the one before ended."""
+        """The call that begins at `step` of `epoch`, where the previous call must have ended."""
         if self._calls is None:
             windows = prefetched(self._windows(epoch, step), depth=1)
             self._calls = prefetched(self._made(windows), depth=2)
@@ -81,7 +81,7 @@ class Feed:
             self._calls = None
 
     def _windows(self, epoch: int, step: int) -> Iterator[tuple[int, Window, tf.Tensor]]:
-        # On into the next epoch, whose order is known: the device need not wait between two.
+        # Continue into the next epoch, whose order is known, so that the device need not wait between epochs.
         while epoch <= self._config.epochs:
             for window in self._batches.windows(epoch, self._steps_per_window, step):
                 with tf.device(device()):
@@ -108,12 +108,12 @@ class Feed:
 
 
 def device() -> str:
-    """TensorFlow's name of what this worker computes on."""
+    """TensorFlow's name of the device on which this worker computes."""
     return "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
 
 
 def window_rows(say: Callable[[str], None], allocate: Callable[[int], object] | None = None) -> int:
-    """How many rows a window may have so that two fit in the device's free memory; `say` hears of fewer than usual."""
+    """The rows of a window such that two fit in the device's free memory; `say` gets a message if they are reduced."""
     wanted = _WINDOW_ROWS[device()[:3]]
     rows = wanted
     while rows > 1:
@@ -123,7 +123,7 @@ def window_rows(say: Callable[[str], None], allocate: Callable[[int], object] | 
         except tf.errors.ResourceExhaustedError:
             rows //= 2
     if rows < wanted:
-        say(f"the GPU's free memory holds two windows of {rows:,} rows, not of {wanted:,}: they are smaller")
+        say(f"windows are reduced from {wanted:,} to {rows:,} rows, so that two fit in the GPU's free memory")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Keras's batch norm and dropout for training: the same functions, by faster or portable operations of TensorFlow."""
+"""Keras's batch norm and dropout for training, computed by faster or more portable operations of TensorFlow."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import keras
 import tensorflow as tf
 
 _LANES = 16
-"""On processors oneDNN takes over ten times as long where the number of channels is not a multiple of this."""
+"""On CPUs oneDNN takes over ten times as long if the number of channels is not a multiple of this."""
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's batch norm as TensorFlow's fused operation (oneDNN's on processors, cuDNN's on GPUs).
+    """Keras's batch norm as TensorFlow's fused operation (oneDNN's on CPUs, cuDNN's on GPUs).
 
-    Results differ from Keras's own by rounding alone. Under a 16-bit policy activations stay in 16 bits, and
-    statistics are float32 as in Keras.
+    Results differ from Keras's own only by rounding. Under a 16-bit policy activations stay in 16 bits, and statistics
+    are float32, as in Keras.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> Any:
@@ -23,7 +23,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         if not (training and self.trainable):
             return self._fused(inputs, *moving)[0]
         outputs, mean, variance = self._fused(inputs)
-        # The operation returns the unbiased variance; Keras's moving variance averages the biased one.
+        # The operation returns the unbiased variance, but Keras averages the biased one.
         values = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
         variance *= (values - 1) / values
         for variable, new in zip(moving, (mean, variance), strict=True):
@@ -31,7 +31,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _fused(self, inputs: tf.Tensor, *statistics: keras.Variable) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Outputs, mean and variance. It normalises by the mean and variance in `statistics`, else by the batch's."""
+        """Outputs, mean and variance. Normalises by the mean and variance in `statistics`, or by the batch's own."""
         channels = inputs.shape[-1]
         lacking = 0 if _on_gpu() else -channels % _LANES
         gamma, beta, *given = (tf.pad(v.value, [[0, lacking]]) for v in (self.gamma, self.beta, *statistics))
@@ -52,7 +52,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class PortableDropout(keras.layers.Dropout):
     """Keras's dropout with the same mask on every device, compiled or not.
 
-    TensorFlow's own draws floats, which XLA derives from the same random bits in a different way.
+    TensorFlow's dropout draws floats, which XLA derives from the same random bits in a different way.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> Any:
@@ -67,7 +67,7 @@ class PortableDropout(keras.layers.Dropout):
 
 
 def for_training(model: keras.Model) -> keras.Model:
-    """A copy of `model`, weights included, that uses the layers of this module where it can."""
+    """A copy of `model` and its weights that uses the layers of this module where possible."""
     copy = keras.models.clone_model(model, clone_function=_clone)
     copy.set_weights(model.get_weights())
     return copy
@@ -75,7 +75,7 @@ def for_training(model: keras.Model) -> keras.Model:
 
 def _clone(layer: keras.layers.Layer) -> keras.layers.Layer:
     kind = layer.__class__
-    # The fused operation normalises over the last axis, scales and shifts, and sees one machine's batch alone.
+    # The fused operation always normalises over the last axis, scales and shifts, and sees only one rank's batch.
     if kind is keras.layers.BatchNormalization and layer.axis in (-1, 3) and layer.scale and layer.center:
         kind = kind if layer.renorm or layer.synchronized else FusedBatchNormalization
     if kind is keras.layers.Dropout:

@@ -1,4 +1,4 @@
-"""Many training steps in one call of the device: augment all their images, then step after step, without the host."""
+"""Run many training steps in one call of the device: augment all their images, then compute step after step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from jobs.training.step import TrainingStep
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of K steps gave, still on the device.
+    """The results of a call of K steps, still on the device.
 
     `losses` float32 [K], each the mean over a global batch; `probabilities` float32 [K, n, 7] of this rank's rows;
-    `communication` float64 [K], the seconds that each step's sum of gradients over the ranks took, waiting included.
+    `communication` float64 [K], the seconds that each step took to sum gradients over the ranks, including waiting.
     """
 
     losses: tf.Tensor
@@ -29,10 +29,10 @@ class Outcome:
 
 
 class TrainingLoop:
-    """Runs up to `most_steps` steps in one call; how many does not change a bit of the result.
+    """Runs up to `most_steps` steps in one call. The result is the same, bit for bit, for any number of steps per call.
 
-    `rows` is this rank's share of a global batch. With `compiled`, XLA compiles the steps: of one rank as one program,
-    of more ranks the gradients and the update, around the sum over the ranks, for which XLA has no operation.
+    `rows` is this rank's share of a global batch. With `compiled`, XLA compiles the steps. For one rank they are one
+    program. For several, gradients and update are compiled separately, since XLA cannot sum over the ranks.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class TrainingLoop:
         self.trace()
 
     def trace(self) -> None:
-        """Make the graphs for the variables that are trained now, compiled or not: again when that changes."""
+        """Trace the graphs. Call it again when the trained variables or `compiled` change."""
         self._whole = self.compiled and self._collectives.world_size == 1
         parts = self.compiled and not self._whole
         self._gradients: Callable = tf.function(self._step.gradients, autograph=False, jit_compile=parts)
@@ -61,8 +61,8 @@ class TrainingLoop:
         self._steps: Callable = tf.function(self._stepped, autograph=False, jit_compile=self._whole)
         # One graph for any number of steps.
         call = tf.function(self._called, autograph=False, input_signature=_SIGNATURE)
-        # Now, not at the first call: names in the graph hold a number that counts every tensor made so far, by the
-        # feed's threads too, and XLA's cache knows programs by names.
+        # Traced now, not at the first call: names in the graph contain a count of all tensors made so far, including
+        # those of the feed's threads, and XLA's cache finds programs by these names.
         self._call: Callable = call.get_concrete_function()
 
     def __call__(
@@ -76,8 +76,7 @@ class TrainingLoop:
     ) -> Outcome:
         """Train K steps on the rows `first` to `first + K·n` of `window`, uint8 [rows, 48, 48, 1].
 
-        `labels` int64 [K·n] and `draws` of K·n rows are of those rows alone; `learning_rates` and `ema_decays`
-        float32 [K].
+        `labels` int64 [K·n] and `draws` belong to these K·n rows; `learning_rates` and `ema_decays` float32 [K].
         """
         arrays = tuple(tf.convert_to_tensor(array) for array in draws.arrays())
         return Outcome(
@@ -113,7 +112,7 @@ class TrainingLoop:
             ema_decays,
         )
         if self._whole:
-            # XLA's programs are for one shape: always as many steps, of which those beyond the last are not taken.
+            # An XLA program has a fixed shape. Inputs are padded to `most_steps`, and the padding is not computed.
             inputs = tuple(_padded(array, self._most_steps) for array in inputs)
         outputs = self._steps(steps, *inputs)
         return tuple(output[:steps] for output in outputs)
@@ -155,7 +154,7 @@ _SIGNATURE = (
     tf.TensorSpec((None,), tf.float32),
     tf.TensorSpec((None,), tf.float32),
 )
-"""Of a call: the arguments of `TrainingLoop`, the draws as the tuple of their arrays."""
+"""The arguments of `TrainingLoop`, with the draws as a tuple of arrays."""
 
 
 def _padded(array: tf.Tensor, length: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""A run as MLflow shows it: its configuration, a metric per epoch, the best checkpoint's card. `--mlflow URI`."""
+"""`--mlflow URI`: log a run's configuration, its metrics by epoch and the best checkpoint's card to MLflow."""
 
 import importlib.util
 import json
@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fer_data.errors import UserError
@@ -19,11 +18,11 @@ from jobs.training.run_folder import RunFolder
 
 _NOTE = "mlflow.json"
 _PATIENCE_SECONDS = 60.0
-"""How long to leave a server alone that did not answer."""
+"""How long to wait before asking a server again that did not answer."""
 _ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # By default it tells its makers what is done with it.
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # On by default.
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # With the password, where there is one in it.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # The URL may contain a password.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # Retried with the next epoch.
 }
@@ -39,9 +38,9 @@ def check_mlflow(uri: str) -> None:
 class MlflowLog:
     """Copies a run's history to the MLflow at `uri`, if there is one; a context manager, entered once.
 
-    `rows` are the epochs that are finished already. The run's folder remembers the MLflow run, so that the same
-    command again continues it. Whatever is wrong with MLflow is said once and stops nothing: what it lacks is sent
-    with a later epoch, or at the end.
+    `rows` are the epochs that are already finished. The run's folder holds the id of the MLflow run, so that a resumed
+    run continues it. A failure of MLflow is reported once and does not stop training: missing epochs are sent with a
+    later one, or at the end.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class MlflowLog:
         self._run: str | None = None
         self._client: Any = None
         self._not_before = 0.0
-        self._complained = False
+        self._warned = False
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Another epoch is finished."""
+        """Add the row of a finished epoch."""
         self._rows.append(row)
         self._copy()
 
@@ -71,14 +70,12 @@ class MlflowLog:
         self._copy()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._not_before = 0.0
         self._copy("FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED")
 
     def _copy(self, status: str | None = None) -> None:
-        """Send what MLflow lacks, and with a `status` that the run is over."""
+        """Send the missing rows, and with a `status` end the MLflow run."""
         if not self._enabled or time.monotonic() < self._not_before:
             return
         try:
@@ -91,18 +88,18 @@ class MlflowLog:
                 self._client.log_text(self._run, read_file(card).decode(), CARD_FILE)
             if status:
                 self._client.set_terminated(self._run, status)
-        except Exception as error:  # Each kind of store fails in its own way, and none may end a training.
+        except Exception as error:  # Each kind of store has its own exceptions, and none may end the training.
             self._not_before = time.monotonic() + _PATIENCE_SECONDS
-            if not self._complained:
-                self._complained = True
+            if not self._warned:
+                self._warned = True
                 why = _without_password(one_line(error, 200))
                 self._say(
-                    f"warning: MLflow at {_without_password(self._uri)} fails, and gets what it misses later, or when "
+                    f"warning: MLflow at {_without_password(self._uri)} fails; missing epochs are sent later, or when "
                     f"this command is run again: {why}"
                 )
 
     def _begin(self) -> str:
-        """The id of this run's MLflow run: the one that its folder names, if MLflow still has it, or a new one."""
+        """The id of this run's MLflow run: that in its folder, if MLflow still has it, or a new one."""
         from mlflow.entities import Param, RunTag
 
         note, run = join(self._folder.uri, _NOTE), None
@@ -116,7 +113,7 @@ class MlflowLog:
         else:
             self._client.update_run(run.info.run_id, status="RUNNING")
             self._logged = int(run.data.metrics.get("epoch", 0))
-        # Where the data lie may change from one start to the next, and a parameter of MLflow's may not.
+        # The path of the data may change when a run resumes, but a parameter in MLflow may not.
         values = self._config.flat()
         data = redacted(values.pop("data") or "drawn faces")
         self._client.log_batch(
@@ -142,7 +139,7 @@ class MlflowLog:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "facial expressions")
         if (experiment := self._client.get_experiment_by_name(name)) is not None:
             return str(experiment.experiment_id)
-        location = None  # A server knows where its files go; without one they would go where the job was started.
+        location = None  # A server chooses where its files go. Without one they would go to the working directory.
         if self._uri.startswith("sqlite:///"):
             location = str(Path(self._uri.removeprefix("sqlite:///")).absolute().with_name("mlflow_artifacts"))
         return str(self._client.create_experiment(name, artifact_location=location))

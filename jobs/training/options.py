@@ -20,20 +20,20 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]*://.")
 
 @dataclass(frozen=True)
 class TrainRunOptions(RunOptions):
-    """Where and under what name a run happens, with how many workers, and what it records."""
+    """Where a run happens, its name, its workers, and what it records."""
 
     workers: Annotated[int | str, tyro.conf.arg(metavar="INT|MIN:MAX")] = 1
-    """Training processes; on GPUs, one GPU each. MIN:MAX begins with as many as there is room for, and grows and
-    shrinks with the cluster; each change goes back to the last finished epoch."""
+    """Training processes; on GPUs, one GPU each. MIN:MAX starts as many as fit, and grows and shrinks with the cluster;
+    each change restarts from the last finished epoch."""
     keep: int = 3
-    """How many checkpoints to keep: the best, and the last ones to resume from."""
+    """How many of the last checkpoints to keep, beside the best."""
     profile: bool = False
     """Write a TensorFlow profile of a few calls of the training loop into the run's folder, for TensorBoard."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run's folder."""
     mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
-    """Also log parameters, metrics by epoch and the card to this MLflow: http://HOST:PORT or sqlite:///FILE.db. A
-    user's name and password belong in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
+    """Also log parameters, metrics by epoch and the card to MLflow at http://HOST:PORT or sqlite:///FILE.db. Give user
+    name and password in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,12 +41,12 @@ class TrainRunOptions(RunOptions):
         check(1 <= least <= most, "--workers must be 1 or more, or MIN:MAX such as 1:4", self.workers)
         check(self.keep >= 2, "--keep must be 2 or more", self.keep)
         if self.mlflow is not None and (not _URI.match(self.mlflow) or self.mlflow.startswith("file:")):
-            # The value is not shown, because it may hold a password.
-            raise ValueError("--mlflow takes the URI of a server or a database: http://HOST:PORT or sqlite:///FILE.db")
+            # The message omits the value, because it may hold a password.
+            raise ValueError("--mlflow must be the URI of a server or database: http://HOST:PORT or sqlite:///FILE.db")
 
     @property
     def worker_range(self) -> tuple[int, int]:
-        """The least and the most workers; equal where the number is fixed, (0, 0) where `workers` is neither form."""
+        """The least and the most workers, equal for a fixed number; (0, 0) when `workers` is malformed."""
         least, colon, most = str(self.workers).partition(":")
         numbers = [least, most if colon else least]
         if not all(number.isascii() and number.isdigit() for number in numbers):
@@ -59,7 +59,7 @@ class TrainOptions:
     """The options of a training job: what to train, and where."""
 
     config: str | None = None
-    """A configuration file to start from, such as the config.json of a run; options given beside it win."""
+    """A configuration file to start from, such as the config.json of a run; options on the command line win."""
     train: TrainConfig = field(default_factory=TrainConfig)
     run: TrainRunOptions = field(default_factory=TrainRunOptions)
 
@@ -67,10 +67,10 @@ class TrainOptions:
 def parse_train_options(
     argv: Sequence[str] | None, job: str, description: str | None, defaults: TrainConfig | None = None
 ) -> TrainOptions:
-    """Options for a network that `job` trains: `--config`, or `defaults`, or the recipe of `--model`, then `argv`.
+    """The options in `argv`, starting from `--config`, the recipe of `--model`, or `defaults`.
 
-    Without any of these it is the recipe of the job's first network. Raises
-    UserError, in one line, for an option or a configuration that is wrong.
+    `defaults` are by default the recipe of the first network that `job` trains. Raises UserError, in one line, for a
+    wrong option or configuration.
     """
     models = [name for name, network in NETWORKS.items() if network.job == job]
     base = base_config(argv, models, defaults or RECIPES[models[0]])
@@ -80,9 +80,9 @@ def parse_train_options(
 
 
 def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: TrainConfig) -> TrainConfig:
-    """What the options of `argv` start from: `--config`, or the recipe of `--model`, or `defaults`.
+    """The configuration from which the options in `argv` start: `--config`, the recipe of `--model`, or `defaults`.
 
-    Raises UserError when that is for none of `models`.
+    Raises UserError when it is not for one of `models`.
     """
     first_look = Parser(add_help=False, allow_abbrev=False)
     first_look.add_argument("--config")

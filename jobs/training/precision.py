@@ -1,4 +1,4 @@
-"""Which arithmetic this worker's hardware does fast."""
+"""Choose the fastest precision of a run's hardware."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 def fastest_policy() -> str:
-    """`mixed_bfloat16` on processors and GPUs that compute in it, `mixed_float16` on older GPUs, else `float32`."""
+    """`mixed_bfloat16` on CPUs and GPUs that support it, `mixed_float16` on older GPUs, else `float32`."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
@@ -22,5 +22,5 @@ def fastest_policy() -> str:
 
 
 def common_policy(policies: list[str]) -> str:
-    """The one policy that suits all ranks: theirs where they agree, float32 where they differ."""
+    """The policy for all ranks: theirs if they agree, else float32."""
     return policies[0] if len(set(policies)) == 1 else "float32"

@@ -1,4 +1,4 @@
-"""`--profile`: what TensorFlow does during a few calls of the training loop, for TensorBoard to show."""
+"""`--profile`: write a TensorFlow profile of a few calls of the training loop, for TensorBoard."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ CALLS = 3
 
 
 class Profiler:
-    """Profiles CALLS calls from the FIRST_CALL-th of this process on into `folder`; None for none at all."""
+    """Profiles CALLS calls into `folder`, starting with the FIRST_CALL-th of this process; None profiles nothing."""
 
     def __init__(self, folder: str | None, say: Callable[[str], None]) -> None:
         self._folder, self._say = folder, say
@@ -24,12 +24,12 @@ class Profiler:
             self._running = True
 
     def after_call(self) -> None:
-        """To be told once the device is done with a call."""
+        """Call it when the device has finished a call."""
         if self._running and self._calls >= FIRST_CALL + CALLS - 1:
             self.close()
 
     def close(self) -> None:
-        """End the profile, if one is being made: it has what it has by now."""
+        """End the profile, if it is running, with the calls made so far."""
         if not self._running:
             return
         self._running = False

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, a line per epoch everywhere else."""
+"""Show the progress of a run: a live line on a terminal, and a line per epoch everywhere."""
 
 import threading
 import time
@@ -14,9 +14,9 @@ from fer_data.errors import UserError
 
 @ray.remote(num_cpus=0)
 class ProgressBoard:
-    """Where rank 0 leaves what it is doing and the driver picks it up, and asks whether to go on.
+    """An actor through which rank 0 reports to the driver, and the driver allows or stops further epochs.
 
-    With `gated`, no epoch begins before `allow` says so. `name` is the run's.
+    With `gated`, no epoch begins before `allow` permits it. `name` is the run's.
     """
 
     def __init__(self, name: str, *, gated: bool = False) -> None:
@@ -29,25 +29,25 @@ class ProgressBoard:
         self._finished = 0
 
     def __repr__(self) -> str:
-        return f"ProgressBoard({self._name})"  # By which Ray's dashboard lists the actor.
+        return f"ProgressBoard({self._name})"  # The actor's name in Ray's dashboard.
 
     def say(self, message: str) -> None:
         self._lines.append(message)
 
     def fail(self, mistake: UserError) -> None:
-        """The run cannot go on until the user has mended something."""
+        """Record a mistake of the user, which ends the run."""
         self._mistake = mistake
 
     def allow(self, epoch: int) -> None:
-        """The epochs up to `epoch` may be trained."""
+        """Permit the epochs up to `epoch`."""
         self._allowed = epoch
 
     def stop(self) -> None:
-        """The run is to end after the current epoch."""
+        """End the run after the current epoch."""
         self._stopped = True
 
     def may_begin(self, epoch: int) -> bool | None:
-        """Whether `epoch` may begin; None while that is not known."""
+        """Whether `epoch` may begin; None while it is undecided."""
         if self._stopped:
             return False
         return True if self._allowed is None or epoch <= self._allowed else None
@@ -64,16 +64,16 @@ class ProgressBoard:
         self._finished = row["epoch"]
 
     def finished(self) -> int:
-        """The last epoch that was finished while this board was up; 0 for none."""
+        """The last epoch that was finished since this board started; 0 for none."""
         return self._finished
 
     def take(self, seen: int) -> tuple[list[str | dict[str, Any]], dict[str, Any] | None]:
-        """The lines after the first `seen`, and where the current epoch stands."""
+        """The lines after the first `seen`, and the progress of the current epoch."""
         return self._lines[seen:], self._now
 
 
 class ProgressDisplay:
-    """Shows a board on the console until left; a context manager. `on_epoch` is given each finished epoch's row."""
+    """Shows a board on the console; a context manager. Calls `on_epoch` with the row of each finished epoch."""
 
     _QUIET_SECONDS = 60.0
 
@@ -125,7 +125,7 @@ class ProgressDisplay:
         try:
             lines, now = ray.get(self._board.take.remote(self._seen), timeout=10)
         except (ray.exceptions.RayError, TimeoutError):
-            return  # The cluster is going away; the driver says why.
+            return  # The cluster is shutting down; the driver reports why.
         self._seen += len(lines)
         for line in lines:
             self._print(line if isinstance(line, str) else epoch_line(line, self._epochs))
@@ -155,12 +155,12 @@ class ProgressDisplay:
 
 
 def speed_text(images_per_second: float, mfu: float | None) -> str:
-    """The speed, and on GPUs of a known peak the share of it that is used."""
+    """The speed, and on GPUs with a known peak the share of it that is used."""
     return f"{images_per_second:,.0f} images/s" + ("" if mfu is None else f"  MFU {mfu:.0%}")
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """One epoch's figures on a line."""
+    """The figures of an epoch on one line."""
     return (
         f"epoch {row['epoch']}/{epochs}  {row['seconds']:.0f} s  "
         f"{speed_text(row['images_per_second'], row.get('mfu'))}  "

@@ -1,4 +1,4 @@
-"""One rank's share of a run, set up or restored: its rows, the model in training, the loop and the serving model."""
+"""Set up or restore one rank of a run: its rows, the model in training, the loop and the serving model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ from jobs.training.task import Task
 
 
 class Rank:
-    """What `worker` trains with, as it stands after the last sound checkpoint; `history` has that one's rows.
+    """Everything that `worker` trains with, restored from the last intact checkpoint; `history` has its rows.
 
     Raises UserError for data, weights, teachers or checkpoints that cannot be used.
     """
@@ -58,7 +58,7 @@ class Rank:
         for teacher in teachers:
             set_precision(teacher, self.precision)
         self._step = TrainingStep(config, self.state, teachers)
-        # The same on all ranks, as the number of steps in a call must be.
+        # The same on all ranks, because the number of steps in a call must be the same.
         rows = int(collectives.gather_ints([window_rows(say)]).min())
         self.feed = Feed(config, self.batches, rows)
         to_go = (config.epochs - len(self.history)) * self.batches.steps_per_epoch
@@ -81,7 +81,7 @@ class Rank:
             self.state.restore(load_training_state(folder.checkpoint(latest.epoch))[0])
 
     def start_epoch(self, epoch: int) -> None:
-        """Seed dropout, and freeze and thaw stages, as `epoch` has it."""
+        """Seed dropout, and freeze or unfreeze stages, for `epoch`."""
         self.state.seed_dropout(self._config.seed, epoch, self._collectives.rank)
         if self._step.start_epoch(epoch):
             self.loop.trace()
@@ -92,7 +92,7 @@ def _new_model(config: TrainConfig, precision: str) -> keras.Model:
 
 
 def _latest_checkpoint(folder: RunFolder, collectives: Collectives, say: Callable[[str], None]) -> Card | None:
-    """The checkpoint that rank 0 found, on every rank: they must all start from the same."""
+    """The checkpoint that rank 0 found, on every rank, so that all start from the same one."""
     latest = folder.latest(say) if collectives.rank == 0 else None
     epoch = int(collectives.gather_ints([latest.epoch if latest else 0])[0, 0])
     if epoch == 0:
@@ -108,7 +108,9 @@ def _agreed_precision(config: TrainConfig, collectives: Collectives) -> str:
 
 
 def class_weights(kind: str, counts: np.ndarray) -> np.ndarray:
-    """Weight of each class in the loss, float [7]: 1, or rarer classes more, with mean 1 over the rows."""
+    """Weight of each class in the loss, float [7], with mean 1 over the rows; unless `kind` is none, rare classes weigh
+    more.
+    """
     exponent = {"none": 0, "cube_root": 1 / 3, "square_root": 1 / 2, "balanced": 1}[kind]
     weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0) ** exponent
     return weights * counts.sum() / (weights * counts).sum()

@@ -4,8 +4,8 @@ from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
 from jobs.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 
 RECIPES: dict[str, TrainConfig] = {
-    # As the original project trained it. It learns far more slowly in bfloat16: its activations keep the
-    # images' brightness up to the only normalisation, and eight bits leave little else.
+    # As the original project trained it. It learns far more slowly in bfloat16: its activations contain the brightness
+    # of the image until the only normalisation, and eight bits leave little for anything else.
     "cnn": TrainConfig(model="cnn", precision="float32", dropout=0.4),
     "compact": TrainConfig(
         model="compact",
@@ -28,7 +28,7 @@ RECIPES: dict[str, TrainConfig] = {
 FIRST_RUN = TrainConfig(
     model="cnn",
     epochs=3,
-    # Small, since batch norm needs some hundreds of steps before its statistics hold.
+    # Small, because batch norm needs some hundreds of steps before its statistics are good.
     batch_size=8,
     precision="float32",
     optimizer=OptimizerConfig(learning_rate=6e-4),

@@ -1,4 +1,4 @@
-"""What a rank tells of its run while it trains: to Prometheus, to the progress board, and how hard the card works."""
+"""Report a rank's progress and speed to Prometheus and to the progress board."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _SHOWN = [
     *("epoch", "workers", "images_per_second", "training_loss", "training_accuracy"),
     *("validation_loss", "validation_accuracy", "validation_macro_f1"),
 ]
-"""What of a finished epoch the run's gauges show."""
+"""The columns of a finished epoch that are also gauges of the run."""
 
 
 class Reporter:
@@ -30,7 +30,7 @@ class Reporter:
         self._rank_gauges = Telemetry(run=task.name, model=task.config.model, rank=str(collectives.rank))
 
     def speed(self, images_per_second: float) -> dict[str, float | None]:
-        """Of all ranks together: images per second, TFLOP/s, and their share of the cards' peak where it is known."""
+        """Of all ranks together: images per second, TFLOP/s, and their share of the GPUs' peak, None if unknown."""
         rate = tflops(self._multiply_adds, images_per_second)
         return {
             "images_per_second": images_per_second,
@@ -39,7 +39,7 @@ class Reporter:
         }
 
     def steps(self, epoch: int, done: int, *, seconds: float, communication: float, loss: float) -> None:
-        """`done` steps of `epoch` took `seconds`, of which `communication` went into summing gradients."""
+        """Report that `done` steps of `epoch` took `seconds`, of which summing gradients took `communication`."""
         self.communication_share(communication / seconds)
         if self._rank:
             return
@@ -54,11 +54,11 @@ class Reporter:
         self._rank_gauges.set(communication_share=share)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Show the figures of a finished epoch; for rank 0."""
+        """Set the gauges of a finished epoch; for rank 0."""
         self._gauges.set(step_seconds=row["seconds"] / self._steps_per_epoch, **{name: row[name] for name in _SHOWN})
 
     def epoch_is_durable(self, row: dict[str, Any]) -> None:
-        """The epoch counts; for rank 0."""
+        """Report a finished epoch whose checkpoint is written; for rank 0."""
         self.epoch(row)
         ray.get(self._task.progress.finish_epoch.remote(row))
 

@@ -1,8 +1,8 @@
 """A run's folder: configuration, checkpoints, history. Local, s3:// or gs://.
 
-config.json               what was trained; `--config` takes it
+config.json               the configuration, for `--config`
 best/                     the checkpoint of the best epoch so far
-checkpoints/epoch-0007/   the last few, with the state to resume from
+checkpoints/epoch-0007/   the last few checkpoints, with the state from which a run resumes
 history.parquet, .csv     a row per epoch
 curves.png                the same as a picture
 """
@@ -58,7 +58,7 @@ class RunFolder:
         return join(self.uri, "checkpoints", f"epoch-{epoch:04d}")
 
     def start(self, config: TrainConfig, data_fingerprint: str, *, overwrite: bool) -> None:
-        """Claim the folder for `config`. Raises UserError when another run has it."""
+        """Claim the folder for `config`. Raises UserError when it holds something else."""
         where = join(self.uri, CONFIG_FILE)
         begun = exists(where)
         if not begun and not is_vacant(self.uri):
@@ -79,28 +79,28 @@ class RunFolder:
         write_file(where, config.to_json().encode())
 
     def epochs(self) -> list[int]:
-        """The epochs that have a checkpoint folder, sound or not, in order."""
+        """The epochs that have a checkpoint folder, intact or not, in order."""
         filesystem, path = resolve(join(self.uri, "checkpoints"))
         entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
         matches = [_EPOCH.fullmatch(entry.base_name) for entry in entries]
         return sorted(int(match[1]) for match in matches if match)
 
     def latest(self, warn: Callable[[str], None] = lambda message: None) -> Card | None:
-        """The card of the newest sound checkpoint; those that are not are passed over with a warning."""
+        """The card of the newest intact checkpoint; damaged ones are skipped with a warning."""
         for epoch in reversed(self.epochs()):
             try:
                 return verify(self.checkpoint(epoch))
             except UserError as damage:
-                warn(f"passed over checkpoint epoch-{epoch:04d}: {damage}")
+                warn(f"skipped checkpoint epoch-{epoch:04d}: {damage}")
         return None
 
     def publish(self, config: TrainConfig, history: History, keep: int) -> None:
-        """After an epoch, or before the first of a resumed run: bring everything else in step with its checkpoint."""
+        """Update everything else in the folder to the newest checkpoint, after an epoch or when a run resumes."""
         self.publish_best(config, history)
         self._write_history(history)
         for epoch in self.epochs()[:-keep]:
             delete_folder(self.checkpoint(epoch))
-        if not is_remote(self.uri):  # What a killed process was writing; its successor is the only writer now.
+        if not is_remote(self.uri):  # Remove what a killed process was writing: this is the only writer now.
             for leftover in Path(self.uri).glob(f"**/{UNFINISHED}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
 
@@ -121,7 +121,7 @@ class RunFolder:
         return pd.read_csv(io.BytesIO(read_file(self.history)))
 
     def history_rows(self) -> list[dict[str, Any]]:
-        """The same as plain values, None where there is none."""
+        """The history as plain values, with None for missing ones."""
         rows = self.read_history().to_dict("records")
         return [{str(k): None if v != v else v for k, v in row.items()} for row in rows]
 
@@ -137,12 +137,12 @@ class RunFolder:
 
 
 def history_frame(rows: History) -> pd.DataFrame:
-    """The rows as a table, in which a column that has no value yet is one of numbers like the others."""
+    """The rows as a table; a column without any value yet has the type float."""
     frame = pd.DataFrame(list(rows))
     return frame.astype({name: float for name in frame if frame[name].isna().all()})
 
 
 def differences(before: TrainConfig, after: TrainConfig) -> list[str]:
-    """What `after` changes of `before`, as `name before -> after`; where the data lie does not count."""
+    """The options that differ, as `name before -> after`, except for the path of the data."""
     one, other = before.flat(), after.flat()
     return [f"{name} {one[name]} -> {other[name]}" for name in one if one[name] != other[name] and name != "data"]

@@ -1,4 +1,4 @@
-"""Writes an epoch's checkpoint, and what follows from it, while the next epoch is trained."""
+"""Write an epoch's checkpoint and the files that depend on it while the next epoch is trained."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +14,7 @@ from jobs.training.run_folder import RunFolder
 
 
 class EpochWriter:
-    """One write at a time, by a thread; for rank 0 alone. An epoch counts once its checkpoint is durable."""
+    """Writes one checkpoint at a time in a thread; for rank 0 only. An epoch counts once its checkpoint is written."""
 
     def __init__(self, folder: RunFolder, config: TrainConfig, keep: int) -> None:
         self._folder, self._config, self._keep = folder, config, keep
@@ -24,7 +24,7 @@ class EpochWriter:
     def begin(
         self, model: keras.Model, card: Card, state: dict[str, np.ndarray], done: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Write `model`, which must not change meanwhile; `done` is then given the epoch's row of the history."""
+        """Start to write `model`, which must not change meanwhile; then call `done` with the epoch's history row."""
         assert self._writing is None
 
         def write() -> None:
@@ -35,12 +35,12 @@ class EpochWriter:
         self._writing = self._thread.submit(write)
 
     def check(self) -> None:
-        """Raises what ended the write that was begun last, if anything has."""
+        """Raise the exception of the current write, if it has failed."""
         if self._writing is not None and self._writing.done():
             self._writing.result()
 
     def wait(self) -> None:
-        """Return once all is durable; raises as `check` does."""
+        """Wait for the current write; raises as `check` does."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()

@@ -1,7 +1,6 @@
 """What a run does next, as pure functions of its configuration and its history.
 
-Learning rate, best epoch and early stopping keep no state of their own, so a
-resumed run decides as one that was never interrupted.
+Learning rate, best epoch and early stopping keep no state, so a resumed run decides as an uninterrupted one.
 """
 
 import math
@@ -17,7 +16,7 @@ History = Sequence[dict[str, Any]]
 def learning_rate(
     schedule: ScheduleConfig, highest: float, *, epochs: int, progress: float, reductions: int = 0
 ) -> float:
-    """The learning rate after `progress` epochs (a fraction within an epoch) of `epochs`.
+    """The learning rate after `progress` of `epochs` epochs (fractional within an epoch).
 
     `reductions` is how often a plateau has lowered it so far.
     """
@@ -33,7 +32,7 @@ def learning_rate(
 
 
 def plateau_reductions(config: TrainConfig, history: History) -> int:
-    """How often `plateau_patience` epochs in a row brought no better monitored value."""
+    """How often `plateau_patience` epochs in a row had no better monitored value."""
     reductions, waited, best = 0, 0, -math.inf
     for row in history:
         waited += 1
@@ -45,7 +44,7 @@ def plateau_reductions(config: TrainConfig, history: History) -> int:
 
 
 def best_epoch(config: TrainConfig, history: History) -> int:
-    """The epoch (from 1) with the best monitored value, the earliest of equals. Raises ValueError on no history."""
+    """The first epoch (from 1) with the best monitored value. Raises ValueError for an empty history."""
     best = max(history, key=lambda row: (_score(config, row), -row["epoch"]))
     return int(best["epoch"])
 
@@ -65,7 +64,7 @@ def why_finished(config: TrainConfig, history: History) -> str | None:
 
 
 def _score(config: TrainConfig, row: dict[str, Any]) -> float:
-    """The monitored value, such that more is better; a value that is not a number is worst."""
+    """The monitored value, negated if lower is better; -inf if it is undefined."""
     value = row[f"validation_{config.monitor}"]
     if value is None or math.isnan(value):
         return -math.inf

@@ -1,4 +1,4 @@
-"""The model as it will serve: float32, untouched images; what it is worth, and its temperature."""
+"""The model as it is served, in float32: validation on unchanged images, and calibration."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,11 +16,11 @@ from jobs.training.feed import device
 
 _BATCH = {"CPU": 256, "GPU": 2_048}
 _REMEMBERED_ROWS = 16_384
-"""A rank's share of the validation rows stays in memory up to so many of them, 38 MB: it is read once then."""
+"""A rank keeps its share of the validation rows in memory if it is not larger (38 MB), and then reads them once."""
 
 
 class ServingModel:
-    """Validated and saved in float32, whatever the precision of training: what is measured is what is kept."""
+    """Validated and saved in float32, whatever the precision of training, so that the measured model is saved."""
 
     def __init__(
         self, model: keras.Model, dataset: PreparedDataset, validation: Split, collectives: Collectives
@@ -36,35 +36,35 @@ class ServingModel:
             input_signature=[tf.TensorSpec((self._batch, 48, 48, 1), tf.uint8)],
         )
 
-    def take(self, weights: list[keras.Variable]) -> None:
-        """Serve with `weights` from now on, in the order of `model.weights`."""
+    def set_weights(self, weights: list[keras.Variable]) -> None:
+        """Copy `weights`, in the order of `model.weights`, into the model."""
         for own, other in zip(self._weights, weights, strict=True):
             own.assign(other.value)
 
     def validate(self, *, calibrate: bool, beat: Callable[[], None]) -> dict[str, float | None]:
-        """Metrics over every validation row, each scored once, by one rank; `beat` is called after each batch.
+        """Metrics over all validation rows, each scored by one rank; `beat` is called after each batch.
 
-        With `calibrate`, a temperature is fitted to them and kept in the model.
+        With `calibrate`, a temperature is fitted to these rows and stored in the model.
         """
         labels, probabilities = [], []
         for pixels, truth in self._shares():
-            # One shape for all batches, so that one graph serves them.
+            # All batches have one shape, so that one graph serves them.
             padded = np.pad(pixels, ((0, self._batch - len(pixels)), (0, 0), (0, 0), (0, 0)))
             labels.append(truth)
             probabilities.append(self._predict(padded)[: len(pixels)])
             beat()
-        truth, said = gathered(
+        truth, predicted = gathered(
             self._collectives,
             np.concatenate(labels or [np.empty(0, np.int64)]),
             np.concatenate([rows.numpy() for rows in probabilities] or [np.empty((0, 7), np.float32)]),
         )
         temperature = {}
         if calibrate:
-            fitted = fit_temperature(truth, said)
+            fitted = fit_temperature(truth, predicted)
             apply_temperature(self.model, fitted)
-            said = tempered(said, fitted)
+            predicted = tempered(predicted, fitted)
             temperature = {"validation_temperature": fitted}
-        return {f"validation_{name}": value for name, value in summarise(truth, said).items()} | temperature
+        return {f"validation_{name}": value for name, value in summarise(truth, predicted).items()} | temperature
 
     def _shares(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This rank's share of the validation rows, a batch at a time: pixels and labels."""

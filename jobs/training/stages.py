@@ -8,9 +8,9 @@ from jobs.training.config import BackboneConfig
 
 
 class StageSchedule:
-    """Freezes and thaws the stages of a ResNet-50 as configured; for other networks it does nothing.
+    """Freezes and unfreezes the stages of a ResNet-50 as configured; for other networks it does nothing.
 
-    A frozen stage gets no gradient and no update, and its batch norms run on their moving statistics.
+    A frozen stage gets no gradient and no update, and its batch norms use their moving statistics.
     """
 
     def __init__(self, config: BackboneConfig, model: keras.Model) -> None:
@@ -23,7 +23,7 @@ class StageSchedule:
                     layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
 
     def start_epoch(self, epoch: int) -> bool:
-        """Freeze what is frozen in `epoch` (from 1); whether that changes which variables are trained."""
+        """Freeze and unfreeze stages for `epoch` (from 1). Returns whether the trained variables change."""
         frozen = frozenset(stage for stage, epochs in self._config.frozen_epochs().items() if epoch <= epochs)
         if frozen == self._frozen:
             return False
@@ -35,7 +35,7 @@ class StageSchedule:
         return True
 
     def rate_factors(self, variables: list[keras.Variable]) -> list[float]:
-        """Each variable's share of the learning rate: 1 in the head, less by `stage_rate` with every stage below."""
+        """Each variable's share of the learning rate: 1 in the head, times `stage_rate` for every stage below."""
         depth = {"head": 0} | {stage: i for i, stage in enumerate(reversed(BACKBONE_STAGES), start=1)}
         factors = {
             id(v): self._config.stage_rate ** depth[stage]

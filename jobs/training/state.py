@@ -1,4 +1,4 @@
-"""The variables of a run: what training moves, what is saved of it, and what the ranks must hold alike."""
+"""The variables of a run: what training changes, what is saved, and what must be equal on all ranks."""
 
 import hashlib
 
@@ -19,26 +19,26 @@ class TrainingState:
         kept = {id(v) for v in self.weights}
         self._seed_states = [v for v in model.variables if id(v) not in kept]
         trained = {id(v) for v in model.trainable_variables}
-        # What every rank moves by itself: the moving statistics of normalisation layers.
+        # Every rank updates these by itself: the moving statistics of normalisation layers.
         self._statistics = [i for i, v in enumerate(self.weights) if id(v) not in trained]
 
     def seed_dropout(self, seed: int, epoch: int, rank: int) -> None:
-        """Seed dropout for an epoch, so that it is the same wherever a run resumed."""
+        """Seed dropout for an epoch, so that it does not depend on where a run resumed."""
         for i, state in enumerate(self._seed_states):
             state.assign(np.random.SeedSequence([seed, epoch, rank, i]).generate_state(2) >> 1)
 
     def synchronise_statistics(self, collectives: Collectives) -> None:
-        """Average over the ranks what they do not share: the moving statistics of normalisation layers."""
+        """Average the moving statistics of normalisation layers over the ranks."""
         collectives.average_variables([self.weights[i] for i in self._statistics])
         if self.averaged:
             collectives.average_variables([self.averaged[i] for i in self._statistics])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Copies of every array that training goes on from, by name."""
+        """Copies of all arrays from which training resumes, by name."""
         return {name: variable.numpy() for name, variable in self._named_variables().items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Set what `arrays` returned. Raises ValueError when names or shapes differ."""
+        """Set the variables to what `arrays` returned. Raises ValueError when names or shapes differ."""
         variables = self._named_variables()
         if arrays.keys() != variables.keys():
             raise ValueError(f"the state has other variables: {sorted(arrays.keys() ^ variables.keys())[:3]}")
@@ -46,7 +46,7 @@ class TrainingState:
             variable.assign(arrays[name])
 
     def serving_weights(self) -> list[keras.Variable]:
-        """The weights to validate and keep, in the order of `weights`: the moving average where there is one."""
+        """The weights to validate and save, in the order of `weights`: the moving average if there is one."""
         return self.averaged or self.weights
 
     def digest(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""One training step inside a graph: gradients of a batch, and the update that follows. It knows tensors only."""
+"""One training step inside a graph: the gradients of a batch and the update. It deals only with tensors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,12 +31,12 @@ def create_optimizer(config: OptimizerConfig, precision: str) -> keras.Optimizer
 
 
 def softened(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
-    """The softmax at `temperature` of the logits that gave `probabilities`, float32 [n, 7]."""
+    """`probabilities`, float32 [n, 7], recomputed from their logits divided by `temperature`."""
     return keras.ops.softmax(keras.ops.log(keras.ops.clip(probabilities, 1e-7, 1)) / temperature, axis=-1)
 
 
 class TrainingStep:
-    """What one step computes from the variables of `state`, and how it moves them."""
+    """Gradients of the variables of `state`, and their update."""
 
     def __init__(self, config: TrainConfig, state: TrainingState, teachers: Sequence[keras.Model] = ()) -> None:
         self._config, self._state, self._teachers = config, state, teachers
@@ -44,7 +44,7 @@ class TrainingStep:
         self._choose_variables()
 
     def start_epoch(self, epoch: int) -> bool:
-        """Freeze and thaw stages as `epoch` (from 1) has it; whether graphs of this step must be made anew."""
+        """Freeze and unfreeze stages for `epoch` (from 1). Returns whether graphs of this step must be traced again."""
         changed = self._stages.start_epoch(epoch)
         if changed:
             self._choose_variables()
@@ -55,10 +55,11 @@ class TrainingStep:
         self._rates = self._stages.rate_factors(self.trained)
 
     def gradients(self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Gradients of `trained` and, last, the loss: this rank's part of the global batch's mean; and probabilities.
+        """The gradients of `trained` followed by the loss, and the probabilities, float32 [n, 7].
 
-        `images` uint8 [n, 48, 48, 1], `targets` float32 [n, 7], `weights` of the rows float32 [n]; probabilities
-        float32 [n, 7]. With `micro_batch`, so many images at a time are computed and their gradients added up.
+        The loss is this rank's part of the mean over the global batch. `images` uint8 [n, 48, 48, 1], `targets` float32
+        [n, 7], `weights` of the rows float32 [n]. With `micro_batch`, that many images are computed at a time, and
+        their gradients are added up.
         """
         rows = images.shape[0]
         size = min(self._config.micro_batch or rows, rows)
@@ -86,15 +87,15 @@ class TrainingStep:
     def _part(self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Gradients and loss of some of a step's images, and their probabilities."""
         distillation = self._config.distillation
-        # What a teacher sees is what the student sees: the same bytes.
-        said = [teacher(images, training=False) for teacher in self._teachers]
+        # Teachers get the same augmented images as the student.
+        taught = [teacher(images, training=False) for teacher in self._teachers]
         with tf.GradientTape() as tape:
             probabilities = self._state.model(images, training=True)
             losses = keras.losses.categorical_crossentropy(
                 targets, probabilities, label_smoothing=self._config.label_smoothing
             )
-            if said:
-                soft_targets = softened(sum(said) / len(said), distillation.temperature)
+            if taught:
+                soft_targets = softened(sum(taught) / len(taught), distillation.temperature)
                 soft = keras.losses.categorical_crossentropy(
                     soft_targets, softened(probabilities, distillation.temperature)
                 )
@@ -107,12 +108,12 @@ class TrainingStep:
         return [*tape.gradient(scaled, self.trained), loss], probabilities
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, ema_decay: tf.Tensor) -> None:
-        """Move the weights by the summed `gradients` of all ranks, and their average after them."""
+        """Update the weights with the summed `gradients` of all ranks, and then their moving average."""
         optimizer = self._state.optimizer
         optimizer.learning_rate = learning_rate
         before = [v + 0.0 if factor != 1 else None for v, factor in zip(self.trained, self._rates, strict=True)]
         optimizer.apply(list(gradients), self.trained)
-        # A share of the step rather than of the gradient, which Adam would scale away.
+        # Scale the step rather than the gradient, whose scale Adam removes.
         for variable, old, factor in zip(self.trained, before, self._rates, strict=True):
             if old is not None:
                 variable.assign(old + factor * (variable - old))
@@ -121,7 +122,7 @@ class TrainingStep:
 
 
 def _rows(array: tf.Tensor, first: Any, count: int) -> tf.Tensor:
-    """`count` rows of `array` from `first` on; their number is known while the graph is made, as XLA needs it."""
+    """`count` rows of `array`, starting at `first`. The shape is static, as XLA requires."""
     rest = array.shape[1:]
     return tf.ensure_shape(tf.slice(array, [first] + [0] * len(rest), [count, *rest]), (count, *rest))
 

@@ -1,4 +1,4 @@
-"""What an epoch's calls gave, left on the device until the epoch's end."""
+"""Collect the results of an epoch's calls, which stay on the device until the epoch's end."""
 
 from collections import deque
 
@@ -12,14 +12,14 @@ from jobs.training.loop import Outcome
 from jobs.training.serving import gathered
 
 METRIC_ROWS = 65_536
-"""Training metrics describe at most this many of an epoch's last predictions, so that memory stays bounded."""
+"""Training metrics are computed from at most this many of an epoch's last predictions, to limit memory."""
 
 
 class EpochTally:
-    """Losses, predictions and seconds of communication of one epoch; `rows` are a step's on this rank."""
+    """Losses, predictions and communication time of one epoch; `rows` is this rank's share of a step."""
 
     def __init__(self, rows: int, world_size: int) -> None:
-        # Counted in steps, so that what is kept does not depend on how many of them a call takes.
+        # Counted in steps, so that the result does not depend on the number of steps in a call.
         self._kept_steps = -(-(METRIC_ROWS // world_size) // rows)
         self._rows = rows
         self._losses: list[tf.Tensor] = []
@@ -29,7 +29,7 @@ class EpochTally:
         self.learning_rate = 0.0
 
     def add(self, call: Call, learning_rate: float, outcome: Outcome) -> None:
-        """Another call is done; `learning_rate` is that of its last step."""
+        """Add a finished call; `learning_rate` is that of its last step."""
         self.steps += call.steps
         self.learning_rate = learning_rate
         self._losses.append(outcome.losses)
@@ -39,19 +39,17 @@ class EpochTally:
             self._kept.popleft()
 
     def last_loss(self) -> float:
-        """Of the last step so far."""
+        """The loss of the last step so far."""
         return float(self._losses[-1][-1])
 
     def communication_seconds(self) -> float:
-        """Seconds that summing gradients over the ranks took so far, and waiting for the slowest."""
+        """Seconds spent so far on summing gradients over the ranks, including waiting for the slowest."""
         return float(sum(seconds.numpy().sum() for seconds in self._communication))
 
     def metrics(self, collectives: Collectives) -> dict[str, float | None]:
-        """Metrics of all ranks' last predictions, and the loss that was minimised (smoothed, weighted, mixed), over the
-        whole epoch.
-        """
+        """Metrics of all ranks' last predictions, and the mean of the minimised loss over the whole epoch."""
         last = self._kept_steps * self._rows
         labels = np.concatenate([labels for labels, _ in self._kept])[-last:]
-        probabilities = np.concatenate([said.numpy().reshape(-1, said.shape[-1]) for _, said in self._kept])[-last:]
+        probabilities = np.concatenate([rows.numpy().reshape(-1, rows.shape[-1]) for _, rows in self._kept])[-last:]
         losses = np.concatenate([losses.numpy() for losses in self._losses]).astype(np.float64)
         return summarise(*gathered(collectives, labels, probabilities)) | {"loss": float(losses.mean())}

@@ -1,4 +1,4 @@
-"""What the driver hands to every rank. Light: TensorFlow is not imported here."""
+"""What the driver sends to every rank. TensorFlow is not imported here."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,8 @@ from jobs.training.config import TrainConfig
 class Task:
     """One run, as a rank sees it.
 
-    `name` is what Ray's dashboard and Prometheus call it; `progress` is the handle of a `ProgressBoard`,
-    `stall_timeout` in seconds; `profile` is the folder for a profile, if one is asked for.
+    `name` is the run's name in Ray's dashboard and Prometheus; `progress` is the handle of a `ProgressBoard`,
+    `stall_timeout` is in seconds; `profile` is the folder for a profile, or None.
     """
 
     name: str

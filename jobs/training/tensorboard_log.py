@@ -1,7 +1,6 @@
-"""A run as TensorBoard shows it: a scalar for each metric and epoch. `--tensorboard`."""
+"""`--tensorboard`: log a scalar for each metric and epoch to TensorBoard."""
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from fer_data.errors import UserError
@@ -21,11 +20,11 @@ class TensorboardLog:
         self._writer: Any = None
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Another epoch is finished."""
+        """Add the row of a finished epoch."""
         if not self._enabled:
             return
         if self._writer is None:
-            from tensorboardX import SummaryWriter  # Which Ray Tune brings; TensorFlow stays out of the driver.
+            from tensorboardX import SummaryWriter  # A dependency of Ray Tune. It keeps TensorFlow out of the driver.
 
             self._writer = SummaryWriter(self._folder)
         for name, value in row.items():
@@ -36,8 +35,6 @@ class TensorboardLog:
     def __enter__(self) -> "TensorboardLog":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()

@@ -1,6 +1,6 @@
-"""How much of the hardware a run uses: arithmetic per second, and its share of what the card can do.
+"""How much of the hardware a run uses: arithmetic per second, and its share of the GPU's peak.
 
-Light: TensorFlow is imported where the card is asked for its name, and nowhere else.
+Only the function that asks for the GPU's name imports TensorFlow.
 """
 
 PEAK_TFLOPS = {
@@ -17,19 +17,19 @@ PEAK_TFLOPS = {
     "RTX 4090": (165.0, 82.6),
     "RTX 3090": (71.0, 35.6),
 }
-"""Dense peak of cards by a part of their name, in 16 bits and in float32 (TF32 where the card has it), by NVIDIA's data
-sheets; the first that fits counts."""
+"""Dense peak of GPUs by a part of their name, in 16 bits and in float32 (TF32 if the GPU has it), from NVIDIA's data
+sheets. The first entry that matches counts."""
 _PASSES = 6
 """Floating-point operations per multiply-add of the forward pass: two, and twice as many for the gradients."""
 
 
 def tflops(multiply_adds: int, images_per_second: float) -> float:
-    """10^12 floating-point operations per second of training a network of so many multiply-adds an image."""
+    """10^12 floating-point operations per second of training a network with `multiply_adds` per image."""
     return _PASSES * multiply_adds * images_per_second / 1e12
 
 
 def peak_tflops(card: str, precision: str) -> float | None:
-    """The dense peak of `card` in a Keras dtype policy; None for a card that is not in the table."""
+    """The dense peak of `card` under a Keras dtype policy; None for a card that is not in the table."""
     for part, (half, full) in PEAK_TFLOPS.items():
         if part in card:
             return full if precision == "float32" else half
@@ -37,7 +37,7 @@ def peak_tflops(card: str, precision: str) -> float | None:
 
 
 def this_peak(precision: str) -> float | None:
-    """The same of this worker's GPU; None on processors."""
+    """The dense peak of this worker's GPU; None on CPUs."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

@@ -1,19 +1,18 @@
-"""End a worker that is stuck: in a collective whose other end is gone, on storage that never answers."""
+"""End a worker that is stuck, for example in a collective whose other end is gone or on storage that never answers."""
 
 import os
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again.
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h.
 
 
 class Watchdog:
-    """Ends this process once `seconds` have passed without a `beat`, while entered; a context manager.
+    """A context manager that ends this process once `seconds` have passed inside it without a `beat`.
 
-    Nothing gentler works: a thread that waits inside a collective cannot be interrupted. Ray sees the process die
-    and starts all workers again from the last epoch. `say` is told why first.
+    Nothing gentler works: a thread that waits inside a collective cannot be interrupted. Ray sees the process die and
+    restarts all workers from the last epoch. The reason goes to `say` first.
     """
 
     def __init__(self, seconds: float, say: Callable[[str], None]) -> None:
@@ -29,18 +28,16 @@ class Watchdog:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._watching = False
 
     def beat(self) -> None:
-        """A step is done."""
+        """Report progress, which restarts the clock."""
         self._last = time.monotonic()
 
     def _watch(self) -> None:
         while True:
             time.sleep(min(1.0, self._seconds / 4))
             if self._watching and time.monotonic() - self._last > self._seconds:
-                self._say(f"no step for {self._seconds:g} seconds: the worker ends, to start again from the last epoch")
+                self._say(f"no step for {self._seconds:g} seconds: the worker restarts from the last epoch")
                 os._exit(EXIT_CODE)

@@ -1,4 +1,4 @@
-"""What every rank of a training run does: epochs, validation, checkpoints. It knows ranks, not Ray's driver."""
+"""What every rank of a training run does: epochs, validation, checkpoints."""
 
 import time
 from collections import deque
@@ -18,7 +18,7 @@ from jobs.gpus import missing_gpu
 from jobs.tensorflow_environment import set_up_tensorflow
 from jobs.training import schedule
 from jobs.training.collectives import Collectives
-from jobs.training.compilation import explained
+from jobs.training.compilation import user_mistake
 from jobs.training.feed import Call, device
 from jobs.training.loop import Outcome
 from jobs.training.profiling import Profiler
@@ -32,14 +32,14 @@ from jobs.training.task import Task
 from jobs.training.watchdog import Watchdog
 
 _TRIAL_CALLS = 2
-"""The first calls take a step each: the second tells how long one takes."""
+"""The first calls have one step each; the second measures how long a step takes."""
 
 
 def run_worker(task: Task) -> None:
     """One rank of the run: set the process up, then train to the end or to the early stop.
 
     A user's mistake (a damaged part, weights that do not fit, a full disk) goes to the progress board, and all ranks
-    leave without an exception, which Ray would take for a crash and try again in vain.
+    return without an exception. Ray would treat an exception as a crash and retry in vain.
     """
     context = ray.train.get_context()
     mistake, worker = ray.get(task.progress.mistake.remote()), None
@@ -61,11 +61,11 @@ def run_worker(task: Task) -> None:
         worker.run()
     except UserError as error:
         ray.get(task.progress.fail.remote(error))
-        raise  # The other ranks are waiting for this one: Ray ends them, and the next attempt leaves above.
+        raise  # The other ranks wait for this one. Ray ends them, and the next attempt returns above.
 
 
 class _Worker:
-    """The epochs of one rank; `Rank` has what they compute with."""
+    """The epochs of one rank, which compute with a `Rank`."""
 
     def __init__(self, task: Task, collectives: Collectives) -> None:
         config = task.config
@@ -103,7 +103,7 @@ class _Worker:
                     self._check_ranks_agree(epoch)
                     if not self._settle():
                         return
-                    self.rank.serving.take(self.rank.state.serving_weights())
+                    self.rank.serving.set_weights(self.rank.state.serving_weights())
                     row |= self.rank.serving.validate(calibrate=self.config.calibrate, beat=self.watchdog.beat)
                     self.history.append(row)
                     self._begin_save(row)
@@ -114,11 +114,11 @@ class _Worker:
             self.rank.feed.close()
 
     def _may_begin(self, epoch: int) -> bool:
-        """Whether the run is to go on; waits, where a sweep has not decided yet."""
+        """Whether the run continues; waits while a sweep has not decided."""
         answer: bool | None = True
         if self.collectives.rank == 0:
             while (answer := ray.get(self.task.progress.may_begin.remote(epoch))) is None:
-                self.writer.check()  # What the sweep waits for may never come.
+                self.writer.check()  # If the write has failed, the sweep would wait forever.
                 time.sleep(0.05)
         return bool(self.collectives.gather_ints([int(bool(answer))])[0, 0])
 
@@ -154,9 +154,9 @@ class _Worker:
         }
 
     def _calls(self, epoch: int) -> Iterator[tuple[Call, float, Outcome]]:
-        """The epoch's calls once they are done, with the last learning rate of each and its outcome.
+        """The epoch's finished calls, with the last learning rate of each and its outcome.
 
-        A GPU has the next one to do meanwhile.
+        A GPU computes the next call meanwhile.
         """
         step, steps = 0, self.rank.batches.steps_per_epoch
         reductions = plateau_reductions(self.config, self.history)
@@ -182,7 +182,7 @@ class _Worker:
                 yield done
 
     def _run(self, call: Call, rates: list[float]) -> Outcome:
-        """One call; a user's mistake that comes to light in it (memory, an operation that XLA lacks) is UserError."""
+        """One call. Raises UserError when memory is too small or XLA lacks an operation."""
         while True:
             compiled = self.rank.loop.compiled
             try:
@@ -190,12 +190,12 @@ class _Worker:
                     call.window, call.row, call.device_labels, call.draws, rates, self._ema_decays(call)
                 )
             except tf.errors.OpError as error:
-                mistake = explained(error, compiled=compiled)
+                mistake = user_mistake(error, compiled=compiled)
                 if mistake is None:
                     raise
                 if not compiled or self.task.compile == "on" or self.calls_made or "memory" in str(mistake):
                     raise mistake from error
-                self._say(f"{mistake}; this run goes on without")
+                self._say(f"{mistake}; this run continues without XLA")
                 self.rank.loop.compiled = False
                 self.rank.loop.trace()
 
@@ -203,10 +203,10 @@ class _Worker:
         try:
             outcome.losses.numpy()
         except tf.errors.OpError as error:
-            raise explained(error, compiled=self.rank.loop.compiled) or error from error
+            raise user_mistake(error, compiled=self.rank.loop.compiled) or error from error
 
     def _resize_calls(self, seconds_per_step: float) -> None:
-        """From now on calls take about as long as they should; every rank takes the same number of steps in one."""
+        """Choose the number of steps per call from the time of a step; the same on all ranks."""
         wanted = self.rank.feed.steps_in(seconds_per_step)
         self.rank.feed.resize(int(self.collectives.gather_ints([wanted]).min()))
 
@@ -221,12 +221,12 @@ class _Worker:
         )
 
     def _ema_decays(self, call: Call) -> np.ndarray:
-        """A young average follows closely, so that it does not remember the initial weights."""
+        """Lower decays at the start, so that the average forgets the initial weights."""
         done = (call.epoch - 1) * self.rank.batches.steps_per_epoch + call.first + np.arange(call.steps)
         return np.minimum(self.config.ema, (1 + done) / (10 + done))
 
     def _begin_save(self, row: dict[str, Any]) -> None:
-        """Let the writer write the checkpoint of the epoch of `row`, which counts once that is done."""
+        """Start to write the checkpoint of the epoch of `row`, which counts once that is done."""
         self.unsettled = row
         if self.collectives.rank:
             return
@@ -243,9 +243,9 @@ class _Worker:
         self.writer.begin(self.rank.serving.model, card, self.rank.state.arrays(), self.report.epoch_is_durable)
 
     def _settle(self) -> bool:
-        """Wait until the last epoch's checkpoint is durable; False where storage refused, which the board knows then.
+        """Wait until the last epoch's checkpoint is written; False when storage failed, which the board then reports.
 
-        All ranks hear of it together; an exception would be taken for a crash, and tried again in vain.
+        All ranks learn the result together. Ray would treat an exception as a crash and retry in vain.
         """
         if self.unsettled is None:
             return True

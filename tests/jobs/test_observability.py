@@ -184,7 +184,7 @@ def test_a_server_that_does_not_answer_is_said_once_without_its_password(run):
 
 @pytest.mark.parametrize(
     ("uri", "message"),
-    [("./mlruns", "--mlflow takes the URI"), ("http://127.0.0.1:1", r"pip install -c constraints.txt '.[mlflow]'")],
+    [("./mlruns", "--mlflow must be the URI"), ("http://127.0.0.1:1", r"pip install -c constraints.txt '.[mlflow]'")],
 )
 def test_what_mlflow_cannot_do_gets_one_line_and_exit_code_two(uri, message, drawn_few, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # As where it is not installed.

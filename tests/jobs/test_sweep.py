@@ -66,7 +66,7 @@ def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_f
     failed = trials["error"].notna()
     assert (failed == (trials["batch_size"] == 1)).all()
     assert failed.sum() == 1
-    assert trials["error"][failed].str.contains("cannot be shared by 2 workers").all()
+    assert trials["error"][failed].str.contains("is too small for 2 workers").all()
     assert (trials["epochs"][~failed] >= 1).all()
     history = pd.read_parquet(folder / "history.parquet")
     assert not history.duplicated(["trial", "epoch"]).any()

@@ -29,7 +29,7 @@ def test_a_checkpoint_of_the_same_data_and_protocol_may_teach(teacher):
 
 
 def test_one_that_was_trained_on_what_validates_here_may_not(teacher):
-    with pytest.raises(UserError, match="trained on images that validate under --protocol notebook"):
+    with pytest.raises(UserError, match="trained on validation images of --protocol notebook"):
         check_sources(config(teacher, "notebook"), "abc")
     with pytest.raises(UserError, match="trained on other data"):
         check_sources(config(teacher), "other")
@@ -57,7 +57,7 @@ def test_weights_to_begin_with_have_not_seen_what_validates_here(teacher, tmp_pa
     def begins(protocol: str, weights: str = teacher) -> TrainConfig:
         return TrainConfig("resnet50", protocol=protocol, backbone=BackboneConfig(weights))
 
-    with pytest.raises(UserError, match=r"--weights .* was trained on images that validate under --protocol notebook"):
+    with pytest.raises(UserError, match=r"--weights .* was trained on validation images of --protocol notebook"):
         check_sources(begins("notebook"), "abc")
     check_sources(begins("notebook"), "other")
     check_sources(begins("challenge"), "abc")

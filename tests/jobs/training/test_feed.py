@@ -75,7 +75,7 @@ def test_a_window_that_does_not_fit_is_taken_smaller_and_that_is_said():
             raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     assert window_rows(said.append, allocate) == 1024
-    assert said == ["the GPU's free memory holds two windows of 1,024 rows, not of 4,096: they are smaller"]
+    assert said == ["windows are reduced from 4,096 to 1,024 rows, so that two fit in the GPU's free memory"]
     said.clear()
     assert window_rows(said.append) == 4096
     assert not said

@@ -106,7 +106,7 @@ def test_a_run_that_is_killed_in_every_way_ends_with_the_weights_of_one_that_is_
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
 
     output = run.finish()
-    assert f"passed over checkpoint {newest.name}" in output
+    assert f"skipped checkpoint {newest.name}" in output
     assert "resuming after epoch" in output
     assert_same_weights(run, reference)
     assert_all_end(pid for pid, _ in orphans)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fer_data.augment_draws import AugmentationConfig
 from fer_models.factory import create_model
-from jobs.training.compilation import explained
+from jobs.training.compilation import user_mistake
 from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
 from jobs.training.layers import for_training
 from tests.jobs.training.loops import Loop
@@ -148,12 +148,12 @@ def test_an_operation_that_xla_lacks_is_named():
     model = keras.Sequential([keras.Input((48, 48, 1), dtype="uint8"), *layers])
     with pytest.raises(tf.errors.OpError) as raised:
         trained(EVERYTHING, lambda: model, 2, steps=2, compiled=True)
-    mistake = explained(raised.value, compiled=True)
-    assert "XLA cannot compile ImageProjectiveTransformV3: take --compile off" in str(mistake)
+    mistake = user_mistake(raised.value, compiled=True)
+    assert "XLA cannot compile ImageProjectiveTransformV3: give --compile off" in str(mistake)
     assert "\n" not in str(mistake)
 
 
 def test_too_little_memory_is_said_with_what_to_lower():
     error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[4096,64,48,48]")
-    assert "lower --batch-size, --micro-batch or --input-size" in str(explained(error, compiled=False))
-    assert explained(tf.errors.InternalError(None, None, "a bug"), compiled=True) is None
+    assert "lower --batch-size, --micro-batch or --input-size" in str(user_mistake(error, compiled=False))
+    assert user_mistake(tf.errors.InternalError(None, None, "a bug"), compiled=True) is None
