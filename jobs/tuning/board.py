@@ -1,4 +1,4 @@
-"""The board of a sweep: it shows every epoch, records how trials ended, and stops the sweep when storage refuses."""
+"""Follow a sweep: show every epoch, record how trials end, and stop the sweep when storage fails."""
 
 import time
 from pathlib import Path
@@ -19,9 +19,10 @@ from jobs.tuning.trial import TRIAL_KEY, parameters_of
 
 
 class SweepBoard(tune.Callback, tune.Stopper):
-    """What Ray Tune calls after every epoch and every end of a trial.
+    """Ray Tune calls it after every epoch and at the end of every trial.
 
-    A trial that a full disk ended is not over: it goes on when the sweep does. `refusal` is what storage said.
+    A trial that ended because storage failed (a full disk) is not over: it continues when the sweep is resumed.
+    `storage_error` is that failure.
     """
 
     def __init__(self, sweep: Sweep, console: Console) -> None:
@@ -31,7 +32,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
         self._sign = -1 if sweep.mode == "min" else 1
         self._best: tuple[float, str] | None = None
         self._trials_over = 0
-        self.refusal: StorageError | None = None
+        self.storage_error: StorageError | None = None
         name = sweep.folder.uri.rpartition("/")[2]
         self.telemetry = Telemetry(run=name, model=sweep.base.model, metric=sweep.metric)
         for trial in sweep.folder.trials():
@@ -41,13 +42,13 @@ class SweepBoard(tune.Callback, tune.Stopper):
         self.telemetry.set(sweep_trials_over=self._trials_over)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune saves its callbacks, and a console cannot be saved; nothing is restored from it.
+        return {}  # Tune pickles its callbacks, but a console cannot be pickled. Nothing is restored from this.
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.refusal is not None
+        return self.storage_error is not None
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
@@ -70,31 +71,31 @@ class SweepBoard(tune.Callback, tune.Stopper):
         history = self._sweep.folder.history(trial.config[TRIAL_KEY])
         why = why_finished(self._sweep.base, history)
         if why is None:
-            if time.monotonic() >= self._deadline or self.refusal:
-                return  # Not over: it goes on when the sweep does.
+            if time.monotonic() >= self._deadline or self.storage_error:
+                return  # Not over: it continues when the sweep is resumed.
             why = f"stopped by {self._sweep.scheduler.scheduler} after epoch {len(history)}"
         self._over(trial, Outcome(why))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         error = _error_of(trial)
         cause = getattr(error, "cause", None) or error
-        if isinstance(cause, OSError):  # Tune's own files are in the sweep's folder too.
+        if isinstance(cause, OSError):  # From Tune's own files, which are in the sweep's folder too.
             cause = StorageError(f"cannot write {redacted(self._sweep.folder.uri)}: {one_line(cause)}")
         if isinstance(cause, StorageError):
-            self.refusal = cause
+            self.storage_error = cause
             return
         if not isinstance(cause, UserError):
-            self._print(str(error))  # With its traceback.
+            self._print(str(error))  # It contains the traceback.
         self._over(trial, Outcome("failed", f"{type(cause).__name__}: {one_line(cause)}"))
 
     def _over(self, trial: TuneTrial, outcome: Outcome) -> None:
         name, folder = trial.config[TRIAL_KEY], self._sweep.folder
         try:
-            if not folder.has_begun(name):  # It failed before it could record its beginning.
+            if not folder.has_begun(name):  # It failed before it recorded its start.
                 folder.begin(name, parameters_of(trial.config))
             folder.finish(name, outcome)
         except StorageError as error:
-            self.refusal = error
+            self.storage_error = error
             return
         self._trials_over += 1
         self.telemetry.set(sweep_trials_over=self._trials_over)
@@ -107,7 +108,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
 
 
 def _error_of(trial: TuneTrial) -> BaseException:
-    """What ended the trial, from Tune's local file; its copy in storage may be late, or cut short."""
+    """The error that ended the trial, from Tune's local file; the copy in storage may be late or truncated."""
     if trial.pickled_error_file:
         return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return RuntimeError(Path(trial.error_file).read_text().rstrip().rpartition("\n")[2])

@@ -37,7 +37,7 @@ class SweepFailedError(Exception):
 
 @dataclass(frozen=True)
 class SweepResult:
-    """Where a sweep's files are."""
+    """The paths of a sweep's files."""
 
     folder: str
     checkpoint: str
@@ -46,7 +46,7 @@ class SweepResult:
 
 
 def sweep(options: SweepOptions, console: Console) -> SweepResult:
-    """Run or resume the sweep that `options` describe; the same call again continues or repeats nothing.
+    """Run the sweep that `options` describe, or resume it if it was interrupted.
 
     Raises UserError for bad input, and SweepFailedError when all trials fail.
     """
@@ -60,7 +60,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     dataset = open_data(base.data, console)
     fingerprint = dataset.manifest.fingerprint
     for name in ("training", "validation"):
-        split(dataset, name, base.protocol)  # Refused here, once, if the data have no such rows.
+        split(dataset, name, base.protocol)  # Refuses data without such rows before any trial starts.
     for start in _starts(space, given):
         fetch_weights(start)
         check_sources(start, fingerprint)
@@ -73,7 +73,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     )
     folder = SweepFolder(join(absolute(options.run.storage), options.run.name or _default_name(base, identity)))
     this = Sweep(folder, base, space, options.search, options.scheduler)
-    resolve(folder.uri)  # A scheme that nothing serves is refused before Ray starts.
+    resolve(folder.uri)  # Refuses an unknown scheme before Ray starts.
 
     connect()
     resources = _resources(options.run, say)
@@ -88,7 +88,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     past = folder.trials()
     over = sum(trial.outcome is not None for trial in past)
     if past:
-        say(f"resuming: {over} trials are over, {len(past) - over} go on")
+        say(f"resuming: {over} trials are over, {len(past) - over} continue")
     if due := max(options.search.trials, len(past)) - over:
         keep = base.epochs + 1 if options.scheduler.scheduler == "pbt" else 2
         setup = TrialSetup(folder.uri, given, dataset, resources, options.run, keep)
@@ -107,7 +107,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
 
 
 def _starts(space: Space, given: TrainConfig) -> list[TrainConfig]:
-    """A configuration for each of the weights that a trial may start from."""
+    """A configuration for each choice of initial weights in the space."""
     choices = space["weights"].extremes() if "weights" in space else [given.backbone.weights]
     return [resolved(configured(given, {"weights": weights})) for weights in choices]
 
@@ -119,7 +119,7 @@ def _default_name(base: TrainConfig, identity: Mapping[str, Any]) -> str:
 
 
 def _resources(options: SweepRunOptions, say: Callable[[str], None]) -> WorkerResources:
-    """What each worker of a trial reserves, once the cluster has room for a trial."""
+    """What each worker of a trial reserves; waits until the cluster has room for a trial."""
     return wait_for_room(
         lambda nodes: worker_resources(
             nodes,
@@ -136,29 +136,29 @@ def _resources(options: SweepRunOptions, say: Callable[[str], None]) -> WorkerRe
 
 
 def _check_population(this: Sweep, at_a_time: int) -> None:
-    """Raises UserError unless population-based training has something to change, and room for all of its trials."""
+    """Raises UserError unless population-based training has a parameter to change and room for all of its trials."""
     if not mutable(this.space, this.base):
-        raise UserError("--scheduler pbt needs a number in the space that a run can change half-way: there is none")
+        raise UserError("--scheduler pbt needs a number in the space that can change during a run: there is none")
     if at_a_time < this.search.trials:
         raise UserError(
             f"--scheduler pbt trains all trials at once, and the cluster has room for {at_a_time} of "
-            f"--trials {this.search.trials}: ask for fewer, or take asha"
+            f"--trials {this.search.trials}: give fewer, or --scheduler asha"
         )
 
 
 def _tuner(
     this: Sweep, setup: TrialSetup, board: SweepBoard, past: list[Trial], due: int, at_a_time: int
 ) -> tune.Tuner:
-    """Ray Tune, told to run `due` trials after those of the `past`, `at_a_time`."""
+    """Ray Tune's tuner for `due` trials after those of the `past`, `at_a_time` at once."""
     search: Any = create_search(this.space, this.base, this.search.search, past)
     places: dict[str, Any] = {}
-    if this.scheduler.scheduler == "pbt":  # It takes no advice on later trials: the whole population begins at once.
+    if this.scheduler.scheduler == "pbt":  # The whole population starts at once, so the search cannot adapt.
         own = {name: this.base.flat()[name] for name in mutable(this.space, this.base)}
         points: list[dict[str, Any]] = [own | search.suggest(str(i)) for i in range(due)]
         places = {name: None for point in points for name in point}
         search = BasicVariantGenerator(points_to_evaluate=points)
     return tune.Tuner(
-        # No CPU of its own, which its workers would lack; Tune insists on something.
+        # No CPU, which a worker would then lack. Tune requires some resource.
         tune.with_resources(tune.with_parameters(TrialRun, setup=setup), {"CPU": 0, "memory": 1}),
         param_space=places,
         tune_config=tune.TuneConfig(
@@ -180,13 +180,13 @@ def _tuner(
 
 
 def _set_up_tune() -> None:
-    # Tune's own record of a sweep is not what it resumes from: that is the folder of the trials.
+    # Tune warns that its own records cannot be restored, but a sweep resumes from the folders of its trials.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     os.environ |= {
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # The board prints them.
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # It would end the sweep as if its trials were done.
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # The handler would end the sweep as if its trials were over.
     }
 
 
@@ -197,12 +197,12 @@ def _tune(board: SweepBoard, tuner: tune.Tuner, folder: SweepFolder) -> None:
         try:
             tuner.fit()
         except Exception as error:
-            if board.refusal:  # Tune's own files are cut short then too, over which it fails in its own ways.
-                raise board.refusal from error
+            if board.storage_error:  # Tune's own files are incomplete then, which causes errors of its own.
+                raise board.storage_error from error
             raise
-    if board.refusal:
-        raise board.refusal
+    if board.storage_error:
+        raise board.storage_error
     delete_folder(tune_files)
-    for trial in folder.trials():  # Under population-based training another might have gone on from them until now.
+    for trial in folder.trials():  # Until now, other trials might have copied them in population-based training.
         if trial.outcome:
             folder.clear(trial.name)

@@ -22,11 +22,11 @@ class SearchOptions:
     space: str = "full"
     """learning-rate, augmentation, full, or a .toml file (see jobs/tuning/spaces.py)."""
     trials: int = 20
-    """How many configurations to try, the defaults among them."""
+    """How many configurations to try, including the given one."""
     search: Literal["tpe", "random"] = "tpe"
-    """How points are chosen. tpe: nine near the configuration, then by Optuna's tree-structured Parzen estimator."""
+    """How configurations are chosen. tpe: nine near the given one, then Optuna's tree-structured Parzen estimator."""
     time_budget: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
-    """Stop after this many minutes; the same command later goes on."""
+    """Stop after this many minutes; the same command continues later."""
 
     def __post_init__(self) -> None:
         check(self.trials >= 1, "--trials must be 1 or more", self.trials)
@@ -36,23 +36,23 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """When trials are stopped, or go on from a better one."""
+    """When trials are stopped, or continue from a better one."""
 
     scheduler: Literal["asha", "pbt", "none"] = "asha"
-    """asha: stop the weaker trials, though never the first, at epochs --grace-epochs, times --reduction, and so on.
-    pbt: train all trials at once, and let the weaker go on from the better with other values. none: train all to
-    their end."""
+    """asha: stop the worse trials, but never the first, at epoch --grace-epochs, and again at every multiple by
+    --reduction. pbt: train all trials at once; the worse continue from the better with other values. none: train all to
+    the end."""
     grace_epochs: int = 2
-    """asha: stop no trial before this epoch. pbt: let a trial go on from another at most once in this many epochs."""
+    """asha: stop no trial before this epoch. pbt: epochs between two changes of a trial."""
     reduction: int = 3
-    """asha: about one trial in this many goes on at each comparison."""
+    """asha: about one trial in this many continues after each comparison."""
 
     def __post_init__(self) -> None:
         check(self.grace_epochs >= 1, "--grace-epochs must be 1 or more", self.grace_epochs)
         check(self.reduction >= 2, "--reduction must be 2 or more", self.reduction)
 
     def rungs(self, epochs: int) -> list[int]:
-        """The epochs at which trials are compared, of runs of `epochs`."""
+        """The epochs at which trials of `epochs` epochs are compared."""
         rungs, at = [], self.grace_epochs
         while self.scheduler == "asha" and at < epochs:
             rungs.append(at)
@@ -62,12 +62,12 @@ class SchedulerConfig:
 
 @dataclass(frozen=True)
 class SweepRunOptions(RunOptions):
-    """Where and under what name a sweep happens, and what each trial gets."""
+    """Where a sweep happens, its name, and the resources of each trial."""
 
     workers_per_trial: int = 1
     """Training processes of each trial; on GPUs, one GPU each."""
     cpus_per_worker: int = 1
-    """Threads of each worker. As many trials run at a time as the cluster has room for."""
+    """Threads of each worker. As many trials run at once as fit on the cluster."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,7 +79,7 @@ class SweepOptions:
     """The options of a sweep: what to search, around which configuration, and where."""
 
     config: str | None = None
-    """A configuration file to search around, such as the config.json of a run; options given beside it win."""
+    """A configuration file to search around, such as the config.json of a run; options on the command line win."""
     search: SearchOptions = field(default_factory=SearchOptions)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -87,9 +87,9 @@ class SweepOptions:
 
 
 def parse_sweep_options(argv: Sequence[str] | None, description: str | None) -> SweepOptions:
-    """The options in `argv`, around `--config`, or the recipe of `--model`, or that of `compact`.
+    """The options in `argv`, starting from `--config`, or the recipe of `--model`, by default of `compact`.
 
-    Raises UserError, in one line, for an option or a configuration that is wrong.
+    Raises UserError, in one line, for a wrong option or configuration.
     """
     base = base_config(argv, list(NETWORKS), RECIPES["compact"])
     options = parse(SweepOptions, argv, default=SweepOptions(train=base), description=description)

@@ -1,4 +1,4 @@
-"""The pictures of a sweep, as PNG. All are narrow, so that they can be read on a phone."""
+"""The plots of a sweep, as PNG, narrow enough to be read on a phone."""
 
 import io
 import math
@@ -17,7 +17,7 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
 def best_so_far(history: pd.DataFrame, metric: str, lower_is_better: bool) -> bytes:
     """The best value so far over the training time and over the epochs of all trials together.
 
-    `history` has a row per trial and epoch, in the order in which trials began.
+    `history` has a row per trial and epoch, in the order in which trials started.
     """
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     values = history[metric].astype(float)
@@ -61,7 +61,7 @@ def parameter_scatter(trials: pd.DataFrame, name: str, log: bool, metric: str) -
 
 
 def importance_bars(importances: Mapping[str, float]) -> bytes:
-    """How much of the spread of the metric each parameter explains."""
+    """The share of the metric's variance that each parameter explains."""
     names = sorted(importances, key=lambda name: importances[name])
     figure = Figure(figsize=(WIDTH, 0.8 + 0.27 * len(names)), layout="constrained")
     axis = figure.subplots()
@@ -97,9 +97,9 @@ def learning_curves(history: pd.DataFrame, metric: str, rungs: Sequence[int]) ->
 
 
 def parallel_coordinates(trials: pd.DataFrame, logs: Mapping[str, bool], metric: str, lower_is_better: bool) -> bytes:
-    """Every parameter and the metric as a row of its own; a line per trial, the best third in colour.
+    """A row for every parameter and the metric, and a line per trial, the best third in colour.
 
-    `logs` says of each parameter whether its scale is logarithmic.
+    `logs` maps each parameter to whether its scale is logarithmic.
     """
     known = trials[trials[metric].notna()]
     names = [*logs, metric]
@@ -111,7 +111,7 @@ def parallel_coordinates(trials: pd.DataFrame, logs: Mapping[str, bool], metric:
         if pd.api.types.is_numeric_dtype(own) and not pd.api.types.is_bool_dtype(own):
             low, high = float(own.min()), float(own.max())
             values = own.astype(float)
-            if logs.get(name):  # A trial without, such as adam without weight decay, is shown where the least is.
+            if logs.get(name):  # A trial without a value, such as adam's weight decay, is drawn at the minimum.
                 values = values.where(values > 0).map(math.log, na_action="ignore")
             values = values.fillna(values.min())
             ends.append((f"{low:.3g}", f"{high:.3g}"))

@@ -1,4 +1,4 @@
-"""What a sweep leaves for people: tables, pictures, the best trial's checkpoint and configuration, and a page."""
+"""The results of a sweep: tables, plots, the best trial's checkpoint and configuration, and a page."""
 
 import base64
 import io
@@ -26,9 +26,9 @@ _COLUMNS = ("validation_accuracy", "validation_macro_f1", "validation_loss")
 
 
 def publish(sweep: Sweep) -> Trial | None:
-    """Write tables, pictures, best trial and page into the sweep's folder, in place of those of an earlier start.
+    """Write tables, plots, best trial and page into the sweep's folder, replacing earlier ones.
 
-    Returns the best trial; None when no trial has finished an epoch, in which case only the table of trials is written.
+    Returns the best trial. When no trial has finished an epoch, writes only the table of trials and returns None.
     """
     folder, base = sweep.folder, sweep.base
     trials = folder.trials()
@@ -55,7 +55,7 @@ def publish(sweep: Sweep) -> Trial | None:
 
 
 def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str]:
-    """The outcome in a few lines."""
+    """The result in a few lines."""
     row, first = best.best(base), trials[0].best(base)
     assert row is not None
     metric = base.monitor.replace("_", "-")
@@ -63,22 +63,22 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
     epochs = sum(len(trial.history) for trial in trials)
     lines = [f"best: trial {best.name}, validation {metric} {row[key]:.4f} after epoch {row['epoch']} of {base.epochs}"]
     if best.name != trials[0].name and first is not None and first[key] is not None:
-        lines.append(f"the configuration it began with (trial {trials[0].name}) reached {first[key]:.4f}")
+        lines.append(f"the initial configuration (trial {trials[0].name}) reached {first[key]:.4f}")
     elif best.name == trials[0].name:
-        lines.append("no trial beat the configuration that the sweep began with")
+        lines.append("no trial beat the initial configuration")
     changed = ", ".join(f"{name} {_short(value)}" for name, value in best.parameters.items())
-    lines.append(f"it trains with {changed or 'the options given'}")
+    lines.append(f"parameters of the best trial: {changed or 'as given'}")
     failed = sum(bool(trial.outcome and trial.outcome.error) for trial in trials)
     share = epochs / (len(trials) * base.epochs)
     lines.append(
-        f"{len(trials)} trials, {epochs} epochs: {share:.0%} of training every trial to its end"
+        f"{len(trials)} trials, {epochs} epochs: {share:.0%} of the epochs of training every trial in full"
         + (f"; {failed} failed (see trials.csv)" if failed else "")
     )
     return lines
 
 
 def commands(folder: SweepFolder, base: TrainConfig) -> list[str]:
-    """How to train the best configuration again, and how to train it in full."""
+    """The commands that train the best configuration again, and in full."""
     again = f"python jobs/{NETWORKS[base.model].job}.py --config {redacted(folder.uri)}/best/config.json"
     return [again, f"{again} --train-fraction 1 --epochs {max(60, base.epochs)}"]
 
@@ -101,13 +101,13 @@ def _pictures(sweep: Sweep, table: pd.DataFrame, history: pd.DataFrame) -> dict[
 
 
 def importance(table: pd.DataFrame, space: Space, metric: str, mode: str) -> dict[str, float]:
-    """How much of the spread of `metric` each unconditional parameter explains (fANOVA); {} for too few trials."""
+    """The share of the variance of `metric` that each unconditional parameter explains (fANOVA); {} for few trials."""
     known = table[table[metric].notna()]
     own = {name: domain for name, domain in space.items() if not domain.when}
     study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
     for row in known.to_dict("records"):
         if not all(domain.holds(row[name]) for name, domain in own.items()):
-            continue  # The first trial, where the configuration itself lies outside of the space.
+            continue  # The first trial, if the given configuration is outside the space.
         study.enqueue_trial({name: row[name] for name in own})
         trial = study.ask()
         for name, domain in own.items():
@@ -133,15 +133,15 @@ def _page(
     sections = [
         (
             "Progress",
-            "Compute is counted in training time and in epochs, whatever the number of trials at a time.",
+            "Compute is measured in training time and in epochs, summed over all trials.",
             ["best_so_far", "learning_curves"],
         ),
         (
             "What matters",
-            "Lines run from each row's least to its greatest value: orange the best trial, blue the best third.",
+            "Each row runs from its lowest to its highest value. Orange: the best trial. Blue: the best third.",
             ["importance", "parallel_coordinates"],
         ),
-        ("Each parameter", "Filled dots ran longest; the ring is the configuration that the sweep began with.", others),
+        ("Each parameter", "Filled dots ran longest. The orange ring is the initial configuration.", others),
     ]
     return environment.get_template("report.html.j2").render(
         title=f"Sweep of {sweep.base.model}: {len(trials)} trials",

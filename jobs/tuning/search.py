@@ -1,4 +1,4 @@
-"""Which trials to run and which to stop early: Optuna and Ray Tune's schedulers, given the results so far."""
+"""Which trials to run and which to stop early: Optuna and Ray Tune's schedulers, with the results so far."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,35 +19,35 @@ from jobs.tuning.sweep_folder import Trial
 from jobs.tuning.trial import TRIAL_KEY, worst
 
 STARTUP_TRIALS = 10
-"""The first trials, near the configuration itself, from which the estimator learns."""
+"""The first trials, near the given configuration, from which the estimator learns."""
 FIRST_TRIAL = "0000"
-"""The name of the trial that trains the configuration itself."""
+"""The name of the trial that trains the given configuration."""
 _STUDY = "sweep"
 _DEFAULT = "default"
 _NEVER_MUTATED = ("warmup_epochs", "batch_size")
-"""What a run cannot change half-way."""
+"""Parameters that cannot change during a run."""
 
 
 def metric_and_mode(base: TrainConfig) -> tuple[str, str]:
-    """The column of the history that decides, and whether its `min` or its `max` is best."""
+    """The column of the history that compares trials, and whether its `min` or its `max` is best."""
     return f"validation_{base.monitor}", "min" if base.monitor == "loss" else "max"
 
 
 def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Trial]) -> OptunaSearch:
-    """Optuna over `space`: it knows the finished trials of `past`, and begins with the unfinished ones.
+    """Optuna over `space`, given the finished trials of `past`; it starts with the unfinished ones.
 
-    The first trial of a sweep is `base` itself. `kind` is tpe or random; both are seeded by `base`.
+    The first trial of a sweep is `base` itself. `kind` is tpe or random; the seed of `base` seeds both.
     """
     metric, mode = metric_and_mode(base)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(base.seed)
     if kind == "random":
-        # Points drawn before are drawn again, so that a resumed sweep gets the same points as an unbroken one.
+        # Draw the past points again, so that a resumed sweep gets the same points as an uninterrupted one.
         drawn = optuna.create_study(sampler=sampler)
         for _ in past[1:]:
             suggest(space, drawn.ask(), {})
     else:
-        # Another seed after a resumption, since the same one would draw the same points again.
+        # A resumed sweep needs another seed, because the same one would draw the same points again.
         seed = base.seed + 7919 * len(past)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -58,8 +58,7 @@ def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Tri
     study = optuna.create_study(
         study_name=_STUDY, storage=storage, sampler=sampler, direction="minimize" if mode == "min" else "maximize"
     )
-    names = _Names(max((int(trial.name) for trial in past), default=-1) + 1)
-    point = _Point(space, names)
+    point = _Point(space, max((int(trial.name) for trial in past), default=-1) + 1)
     for trial in past:
         if trial.outcome is None:
             continue
@@ -82,10 +81,10 @@ def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Tri
 
 
 def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
-    """The points that follow the configuration's `own`: each differs from it, in about a third of the parameters.
+    """The points to try after the configuration's `own`. Each differs from it in about a third of the parameters.
 
-    In a space of many parameters almost every point drawn at random is worse than settings that a person has
-    chosen with care; better points are more often near those.
+    In a space of many parameters almost every random point is worse than carefully chosen settings. Better points are
+    more often near those.
     """
     random = np.random.default_rng(seed)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
@@ -94,21 +93,21 @@ def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
     while len(found) < STARTUP_TRIALS - 1:
         redrawn = {str(name) for name in random.choice(names, max(1, round(len(names) / 3)), replace=False)}
         drawn = suggest(space, study.ask(), {name: value for name, value in own.items() if name not in redrawn})
-        # A choice may be drawn as it was, and what is redrawn may not apply.
+        # A drawn value may be the old one, and a condition may exclude it.
         if drawn != own:
             found.append(drawn)
     return found
 
 
 def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, past: Sequence[Trial]) -> TrialScheduler:
-    """Ray Tune's scheduler, which knows the results of the finished trials of `past`."""
+    """Ray Tune's scheduler, given the results of the finished trials of `past`."""
     metric, mode = metric_and_mode(base)
     if config.scheduler == "none":
         return FIFOScheduler()
     if config.scheduler == "pbt":
         ranges = mutable(space, base)
         return population_based_training(
-            # A trial that takes over another's values keeps its own name.
+            # A trial that copies another's values keeps its own name.
             lambda point, trial: point | {TRIAL_KEY: trial.config[TRIAL_KEY]},
             time_attr="epoch",
             metric=metric,
@@ -136,7 +135,7 @@ def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, p
 
 
 def mutable(space: Space, base: TrainConfig) -> dict[str, Range]:
-    """The parameters that population-based training changes while trials run: numbers that every trial has."""
+    """The parameters that population-based training may change during a run: numbers that every trial has."""
     return {
         name: domain
         for name, domain in space.items()
@@ -152,28 +151,20 @@ def _domain(domain: Range) -> Any:
     return (tune.loguniform if domain.log else tune.uniform)(domain.low, domain.high)
 
 
-class _Names:
-    """The next trial's name."""
-
-    def __init__(self, first: int) -> None:
-        self._next = first
-
-    def take(self) -> str:
-        self._next += 1
-        return f"{self._next - 1:04d}"
-
-
 class _Point:
-    """Turns a trial of Optuna's into a point for Tune; a class rather than a closure, since Tune pickles it."""
+    """Turns an Optuna trial into a point for Tune. A class and not a closure, because Tune pickles it."""
 
-    def __init__(self, space: Space, names: _Names) -> None:
-        self._space, self._names = space, names
+    def __init__(self, space: Space, next_number: int) -> None:
+        self._space, self._next_number = space, next_number
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         attributes = trial.user_attrs
-        # The configuration itself, where it lies outside of the space.
+        # No parameters for a given configuration outside the space.
         point: Parameters = {} if attributes.get(_DEFAULT) else suggest(self._space, trial)
-        return {**point, TRIAL_KEY: attributes.get(TRIAL_KEY) or self._names.take()}
+        name = attributes.get(TRIAL_KEY)
+        if not name:
+            name, self._next_number = f"{self._next_number:04d}", self._next_number + 1
+        return {**point, TRIAL_KEY: name}
 
 
 class _Halving(ASHAScheduler):
@@ -185,7 +176,7 @@ class _Halving(ASHAScheduler):
 
 
 class _Clip:
-    """Keeps what population-based training tries within the ranges."""
+    """Clips the values that population-based training tries to their ranges."""
 
     def __init__(self, ranges: dict[str, Range]) -> None:
         self._ranges = ranges

@@ -1,7 +1,7 @@
-"""What a sweep may change, and how far: the search spaces, and space files that users write.
+"""What a sweep may change: the built-in search spaces, and space files from users.
 
-Every parameter is an option of the training jobs, under its own name. To extend a space, add a line here or write
-a file:
+Every parameter is an option of the training jobs, under its own name. To extend a space, add a line here or write a
+file:
 
     [learning_rate]            # a number between two others
     low = 1e-4
@@ -11,12 +11,12 @@ a file:
     [schedule]                 # one of several
     choices = ["constant", "cosine"]
 
-    [warmup_epochs]            # asked for only where an earlier parameter has one of these values
+    [warmup_epochs]            # only if an earlier parameter has one of these values
     low = 0.0
     high = 2.0
     when = { schedule = ["cosine"] }
 
-Whole numbers as `low` and `high` make an option of whole numbers, such as batch_size.
+If `low` and `high` are whole numbers, so are the values, as for batch_size.
 """
 
 import tomllib
@@ -123,13 +123,13 @@ PRESETS: dict[str, Space] = {
     },
 }
 _FIXED = ("model", "data", "protocol", "train_fraction", "epochs", "monitor", "patience", "seed", "freeze", "teacher")
-"""Options that decide what a trial is measured on or against; they are the sweep's own."""
+"""Options that decide how trials are compared, and so are the same for the whole sweep."""
 
 
 def open_space(name_or_file: str, base: TrainConfig) -> Space:
-    """A preset by its name, or the space in a TOML file, checked against `base`.
+    """The preset of that name, or the space in a TOML file, checked against `base`.
 
-    Raises UserError for unknown parameters, empty ranges, values that no run accepts, and conditions that cannot hold.
+    Raises UserError for unknown parameters, empty ranges, invalid values and conditions that cannot hold.
     """
     if name_or_file in PRESETS:
         space, where = PRESETS[name_or_file], f"--space {name_or_file}"
@@ -142,20 +142,20 @@ def open_space(name_or_file: str, base: TrainConfig) -> Space:
 
 
 def check_space(space: Space, base: TrainConfig, where: str) -> None:
-    """Raises UserError, naming `where` and the parameter, unless every corner of `space` can be trained."""
+    """Raises UserError, naming `where` and the parameter, unless both ends of every parameter can be trained."""
     if not space:
         raise UserError(f"{where}: no parameters: name at least one option of the training jobs")
     known = [name for name in base.flat() if name not in _FIXED]
     for name, domain in space.items():
         if name not in known:
-            reason = "belongs to the sweep itself" if name in _FIXED else "is no option of the training jobs"
+            reason = "is the same for the whole sweep" if name in _FIXED else "is not an option of the training jobs"
             raise UserError(f"{where}: {name} {reason}: choose from {', '.join(known)}")
         context: Parameters = {}
         for other, values in domain.when.items():
             if other not in list(space)[: list(space).index(name)]:
                 raise UserError(f"{where}: {name}: `when` names {other}, which must be a parameter above it")
             if not values or not all(space[other].holds(value) for value in values):
-                raise UserError(f"{where}: {name}: `when` asks for {other} in {values}, which it never takes")
+                raise UserError(f"{where}: {name}: `when` requires {other} in {values}, which it never is")
             context[other] = values[0]
         for value in domain.extremes():
             try:
@@ -165,19 +165,19 @@ def check_space(space: Space, base: TrainConfig, where: str) -> None:
 
 
 def configured(base: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
-    """`base` with `parameters` in place of its own values. Raises UserError for values that no run accepts."""
+    """`base` with the values of `parameters`. Raises UserError for invalid values."""
     values = asdict(base)
     groups = {option: group for group, members in values.items() if isinstance(members, dict) for option in members}
     for name, value in parameters.items():
         (values[groups[name]] if name in groups else values)[name] = value
     optimizer = values["optimizer"]
     if "optimizer" in parameters and optimizer["optimizer"] == "adam" and "weight_decay" not in parameters:
-        optimizer["weight_decay"] = 0.0  # Which adam does not have.
+        optimizer["weight_decay"] = 0.0  # adam has no weight decay.
     return TrainConfig.from_dict(values, f"with {_listed(parameters)}")
 
 
 def suggest(space: Space, trial: "optuna.Trial", fixed: Mapping[str, Value] | None = None) -> Parameters:
-    """One point of the space: each parameter whose condition the earlier ones fulfil, `fixed` ones as they are."""
+    """One point of the space: every parameter whose condition holds, with the values of `fixed` where given."""
     point: Parameters = {}
     for name, domain in space.items():
         if _applies(domain, point):
@@ -186,7 +186,7 @@ def suggest(space: Space, trial: "optuna.Trial", fixed: Mapping[str, Value] | No
 
 
 def defaults(space: Space, base: TrainConfig) -> Parameters | None:
-    """Where `base` itself is in the space; None where it lies outside."""
+    """The point of `base` in the space; None if it is outside."""
     own, point = base.flat(), Parameters()
     for name, domain in space.items():
         if _applies(domain, point):
@@ -197,7 +197,7 @@ def defaults(space: Space, base: TrainConfig) -> Parameters | None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What changed between two spaces as JSON holds them, in words."""
+    """The changes between two spaces in their JSON form, in words."""
     changed = []
     for name in {**before, **after}:
         one, other = before.get(name), after.get(name)
@@ -211,7 +211,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def to_json(space: Space) -> dict[str, Any]:
-    """The space as plain values, for the sweep's folder."""
+    """The space as JSON values, for the sweep's folder."""
     return {name: {k: v for k, v in asdict(domain).items() if v != {}} for name, domain in space.items()}
 
 

@@ -1,4 +1,4 @@
-"""A sweep as an object: what its driver, its board and its report all need to know of it."""
+"""A sweep as an object, for its driver, board and report."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from jobs.tuning.sweep_folder import SweepFolder
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is searched around the configuration `base`, how, and the folder of the results."""
+    """The search around the configuration `base`, and the folder of the results."""
 
     folder: SweepFolder
     base: TrainConfig
@@ -21,7 +21,7 @@ class Sweep:
 
     @property
     def metric(self) -> str:
-        """The column of the history by which trials are compared."""
+        """The column of the history that compares trials."""
         return metric_and_mode(self.base)[0]
 
     @property
@@ -31,5 +31,5 @@ class Sweep:
 
     @property
     def budget_seconds(self) -> float | None:
-        """How long this start of the sweep may take."""
+        """How long the sweep may run before it stops, to be resumed later."""
         return self.search.time_budget and self.search.time_budget * 60

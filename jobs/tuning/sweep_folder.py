@@ -1,10 +1,10 @@
-"""A sweep's folder: its settings, a run's folder for every trial, and what came of each. Local, s3:// or gs://.
+"""A sweep's folder: its settings, a run folder for every trial, and the results. Local, s3:// or gs://.
 
-sweep.json              what is searched, and around which configuration
-trials/0003/            the run of trial 3 (see jobs.training.run_folder), with two files more:
+sweep.json              the search space and the configuration around which it is searched
+trials/0003/            the run of trial 3 (see jobs.training.run_folder), with two more files:
   trial.json            the options that it changes
-  outcome.json          how it ended, once it has
-best/config.json        the configuration of the best trial; `--config` of the training jobs takes it
+  outcome.json          how it ended, if it has
+best/config.json        the configuration of the best trial, for `--config` of the training jobs
 best/checkpoint/        its best epoch
 trials.parquet, .csv    a row per trial
 history.parquet         a row per trial and epoch
@@ -43,7 +43,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: `why` in words, `error` where it failed."""
+    """How a trial ended: `why` in words, and the `error` of a failed trial."""
 
     why: str
     error: str | None = None
@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as its folder holds it: `history` has a row per finished epoch, `outcome` is None while it goes on."""
+    """A trial as recorded in its folder: `history` has a row per finished epoch; `outcome` is None until it is over."""
 
     name: str
     parameters: Parameters
@@ -73,7 +73,7 @@ class SweepFolder:
         self.uri = uri
 
     def start(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Claim the folder for a sweep of `settings`. Raises UserError, saying what differs, when another has it."""
+        """Claim the folder for a sweep of `settings`. Raises UserError, with the differences, if another has it."""
         where = join(self.uri, SETTINGS)
         begun = exists(where)
         if not begun and not is_vacant(self.uri):
@@ -100,11 +100,10 @@ class SweepFolder:
         write_file(join(self.uri, "trials", trial, TRIAL), _dump({"parameters": parameters}))
 
     def finish(self, trial: str, outcome: Outcome) -> None:
-        """Record how the trial ended."""
         write_file(join(self.uri, "trials", trial, OUTCOME), _dump(asdict(outcome)))
 
     def clear(self, trial: str) -> None:
-        """Remove what only a trial that goes on needs: all but its best epoch, and Ray's own files."""
+        """Remove what only a running trial needs: all checkpoints but the best, and Ray's own files."""
         for leftover in ("checkpoints", "ray_train"):
             delete_folder(join(self.uri, "trials", trial, leftover))
 
@@ -142,7 +141,7 @@ class SweepFolder:
 def settings(
     base: TrainConfig, space: Space, *, search: str, scheduler: Mapping[str, Any], data_fingerprint: str
 ) -> dict[str, Any]:
-    """What makes a sweep this sweep: the content of sweep.json. How many trials and where they run are not among it."""
+    """The content of sweep.json, which identifies a sweep. The number and place of its trials are not part of it."""
     return {
         "format_version": FORMAT_VERSION,
         "search": search,

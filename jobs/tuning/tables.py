@@ -12,7 +12,7 @@ from jobs.tuning.sweep_folder import Trial
 
 
 def best_trial(trials: Sequence[Trial], base: TrainConfig) -> Trial | None:
-    """The trial with the best epoch by the metric that `base` monitors, the first of equals; None without any epoch."""
+    """The first trial with the best epoch, by the metric that `base` monitors; None before any epoch."""
     best, best_row = None, None
     for trial in trials:
         row = trial.best(base)
@@ -22,9 +22,9 @@ def best_trial(trials: Sequence[Trial], base: TrainConfig) -> Trial | None:
 
 
 def trials_table(trials: Sequence[Trial], base: TrainConfig, space: Space) -> pd.DataFrame:
-    """A row per trial, in order: what it changed, how it ended, the metrics of its best epoch, and what it cost.
+    """A row per trial, in order: its parameters, its end, the metrics of its best epoch, and its cost.
 
-    Parameters of the space that a trial left alone hold the value that it trained with.
+    Parameters that a trial did not change have the value with which it trained.
     """
     rows = []
     for trial in trials:

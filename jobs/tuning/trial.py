@@ -1,4 +1,4 @@
-"""One trial: a training run in its own folder that reports its epochs to Ray Tune. It runs in an actor of Tune's."""
+"""One trial: a training run in its own folder, in an actor of Ray Tune, to which it reports its epochs."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ from jobs.tuning.spaces import Parameters, configured
 from jobs.tuning.sweep_folder import SweepFolder
 
 TRIAL_KEY = "trial"
-"""The key of the trial's name in the point that Tune hands to a trial; the other keys are options."""
+"""The key of the trial's name in the point that Tune passes to a trial; the other keys are options."""
 _POINTER = "pointer.json"
 
 
@@ -33,7 +33,7 @@ _POINTER = "pointer.json"
 class TrialSetup:
     """What all trials of a sweep share.
 
-    `base` is the configuration as it was given: what `auto` stands for there depends on what a trial changes.
+    `base` is the unresolved configuration, because the value of `auto` depends on what a trial changes.
     """
 
     sweep_uri: str
@@ -45,9 +45,9 @@ class TrialSetup:
 
 
 class TrialRun(tune.Trainable):
-    """One trial as Ray Tune sees it: a step is an epoch, and no epoch begins before Tune has asked for it.
+    """One trial as Ray Tune sees it: a step is an epoch, and no epoch begins before Tune asks for it.
 
-    Hence a stopped trial ends between two epochs, as a finished run does, and frees its workers' resources.
+    A stopped trial therefore ends between two epochs, as a finished run does, and frees its workers' resources.
     """
 
     _PATIENCE_SECONDS = 60.0
@@ -65,7 +65,7 @@ class TrialRun(tune.Trainable):
         self._failures: list[BaseException] = []
 
     def step(self) -> dict[str, Any]:
-        """The next epoch's row; those of an earlier start come first, unchanged."""
+        """The next epoch's row. A resumed trial first repeats the rows of its finished epochs."""
         if self._replayed is None:
             self._replayed = self._begin()
         row = self._replayed.pop(0) if self._replayed else self._train_epoch()
@@ -76,7 +76,7 @@ class TrialRun(tune.Trainable):
         return result | {tune.result.DONE: over}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write down which checkpoint this trial, or another one, may go on from."""
+        """Record the checkpoint from which this trial or another one may continue."""
         note = {"trial": self._name, "epoch": self._history[-1]["epoch"]}
         Path(checkpoint_dir, _POINTER).write_text(json.dumps(note))
 
@@ -100,7 +100,7 @@ class TrialRun(tune.Trainable):
         self._run.start(self._config, setup.dataset.manifest.fingerprint, overwrite=fresh)
         if self._donor:
             donor = sweep.run(self._donor["trial"])
-            for epoch in donor.epochs():  # The earlier ones too: the best may be among them.
+            for epoch in donor.epochs():  # Earlier epochs too, since one of them may be the best.
                 if epoch <= self._donor["epoch"]:
                     _copy(donor.checkpoint(epoch), self._run.checkpoint(epoch))
         sweep.begin(name, self._parameters)
@@ -151,18 +151,18 @@ class TrialRun(tune.Trainable):
             except BaseException as error:
                 self._failures.append(error)
 
-        # A daemon, so that this process can end even when its run cannot.
+        # A daemon, so that this process can end even if the run hangs.
         self._training = threading.Thread(target=fit, daemon=True)
         self._training.start()
 
 
 def parameters_of(point: dict[str, Any]) -> Parameters:
-    """The options that a trial at `point` changes; None stands for one that it does not."""
+    """The options that a trial at `point` changes. A value of None means that the option is unchanged."""
     return {option: value for option, value in point.items() if option != TRIAL_KEY and value is not None}
 
 
 def worst(monitor: Monitor) -> float:
-    """The value that stands in for a metric that is not defined, such as a loss that is NaN."""
+    """The value to report in place of an undefined metric, such as a loss of NaN."""
     return 1e9 if monitor == "loss" else 0.0
 
 

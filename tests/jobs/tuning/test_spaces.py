@@ -71,8 +71,8 @@ def test_a_space_file_is_read(tmp_path):
     ("text", "message"),
     [
         ("", "no parameters"),
-        ("[learning_rat]\nlow = 1\nhigh = 2", "learning_rat is no option of the training jobs"),
-        ("[epochs]\nlow = 1\nhigh = 2", "epochs belongs to the sweep itself"),
+        ("[learning_rat]\nlow = 1\nhigh = 2", "learning_rat is not an option of the training jobs"),
+        ("[epochs]\nlow = 1\nhigh = 2", "epochs is the same for the whole sweep"),
         ("[learning_rate]\nlow = 0.1\nhigh = 0.01", "the range 0.1 to 0.01 is empty"),
         ("[learning_rate]\nlow = 0.1\nhigh = 0.1", "is empty"),
         ("[learning_rate]\nlow = 0.0\nhigh = 0.1\nlog = true", "must begin above 0"),
@@ -86,7 +86,7 @@ def test_a_space_file_is_read(tmp_path):
         (
             "[schedule]\nchoices = ['constant', 'cosine']\n[warmup_epochs]\nlow = 0.0\nhigh = 1.0\n"
             "when = { schedule = ['plateau'] }",
-            "which it never takes",
+            "which it never is",
         ),
         ("[learning_rate\n", "not TOML"),
         ("learning_rate = 3", "give it as [learning_rate]"),
