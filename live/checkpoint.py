@@ -16,8 +16,8 @@ FILES = {"float32": FLOAT32_FILE, "int8": INT8_FILE}
 def open_model(checkpoint: str | Path | None = None, precision: str = "float32", threads: int = 2) -> LiteRTModel:
     """The LiteRT model at `checkpoint`: the folder of one, a .tflite file, or None for the released one.
 
-    Raises UserError when there is none, when it does not match its card, or when it names no classes, and OSError when
-    it cannot be read.
+    Raises UserError when it is missing, does not match its card or names no classes, and OSError when it cannot be
+    read.
     """
     path = Path(checkpoint).expanduser() if checkpoint else RELEASED
     if path.is_dir():

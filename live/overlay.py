@@ -1,4 +1,4 @@
-"""What a person sees: boxes, expressions, probability bars, the state of things, the legend of keys."""
+"""Draw on a frame: boxes, expressions, probability bars, the status line and the legend of keys."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,7 +25,7 @@ _WHITE, _INK = (255, 255, 255), (28, 28, 28)
 Box = tuple[int, int, int, int]
 """x, y, width, height."""
 _SMALLEST = 64
-"""Frames with a shorter side get boxes and no words."""
+"""Frames with a shorter side get boxes but no text."""
 
 
 def draw(
@@ -36,7 +36,7 @@ def draw(
     status: str = "",
     legend: str = LEGEND,
 ) -> np.ndarray:
-    """The frame of `analysis` with its faces drawn on it, `status` on top and `legend` below: a new image, BGR."""
+    """A copy of the frame of `analysis`, BGR, with its faces, `status` at the top and `legend` at the bottom."""
     frame = np.ascontiguousarray(analysis.frame[:, ::-1]) if mirror else analysis.frame.copy()
     height, width = frame.shape[:2]
     unit = min(height / 480, width / 560)
@@ -57,7 +57,7 @@ def draw(
             taken.append(_bars(frame, face, box, unit, taken))
     for face, (x, y, _, _) in placed:
         text = f"{face.expression} {face.probabilities.max():.0%}"
-        # Above the box, or inside it where the frame ends.
+        # Above the box, or inside it at the top of the frame.
         _label(frame, text, (x, y if y > 26 * unit else y + 26 * unit), unit, COLORS[face.expression], _INK)
     _label(frame, status or " ", (6 * unit, 24 * unit), unit * 0.8)
     if not analysis.faces:
@@ -82,7 +82,7 @@ def _label(
     background: tuple[int, int, int] | None = None,
     color: tuple[int, int, int] = _WHITE,
 ) -> None:
-    """One line of text, its lower left corner at `at`, on `background` or on the darkened frame; kept inside."""
+    """Draw one line of text inside the frame, its lower left corner at `at`, on `background` or the darkened frame."""
     scale, weight, pad = 0.6 * unit, max(1, round(1.3 * unit)), max(1, round(4 * unit))
     (w, h), below = _text_size(text, scale, weight)
     x = int(np.clip(at[0], 0, max(0, frame.shape[1] - w - 2 * pad)))
@@ -106,7 +106,7 @@ def _text_size(text: str, scale: float, weight: int) -> tuple[Sequence[int], int
 
 
 def _bars(frame: np.ndarray, face: TrackedFace, box: Box, unit: float, taken: Sequence[Box]) -> Box:
-    """The seven probabilities as bars, beside the face where they hide least of `taken`; returns where."""
+    """Draw the seven probabilities as bars beside the face, where they cover least of `taken`. Returns their box."""
     x, y, w, h = box
     names = _names(round(unit * 100))
     panel_height, panel_width = names.shape[:2]
@@ -132,7 +132,7 @@ def _bars(frame: np.ndarray, face: TrackedFace, box: Box, unit: float, taken: Se
 
 
 def _shared(one: Box, other: Box) -> int:
-    """Pixels that two boxes have in common."""
+    """The overlap of two boxes in pixels."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     return max(width, 0) * max(height, 0)
@@ -140,7 +140,7 @@ def _shared(one: Box, other: Box) -> int:
 
 @lru_cache(maxsize=8)
 def _names(percent: int) -> np.ndarray:
-    """The names of the classes, one below the other, white on black, for frames of `percent` of 480 lines."""
+    """The names of the classes, one below the other, white on black, scaled to `percent` of a frame of 480 lines."""
     unit = percent / 100
     panel = np.zeros((max(7, round(7 * 15 * unit)), max(8, round(136 * unit)), 3), np.uint8)
     for i, name in enumerate(CLASSES):

@@ -1,4 +1,4 @@
-"""From a frame to its faces: detect or follow, classify, smooth; and how long each stage took."""
+"""From a frame to its faces: detect or follow, classify, smooth. Measures the time of each stage."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from live.tracking import FLOW_LONG_SIDE, Track, Tracker
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face of one frame: its person's number, box (x, y, width, height in pixels), smoothed probabilities [7]."""
+    """A face in one frame: the person's number, box (x, y, width, height in pixels) and smoothed probabilities [7]."""
 
     id: int
     box: tuple[int, int, int, int]
@@ -27,7 +27,7 @@ class TrackedFace:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of one frame: the frame itself (BGR), its time in seconds, its faces, milliseconds by stage."""
+    """The result for one frame: the frame (BGR), its time in seconds, its faces, and milliseconds by stage."""
 
     frame: np.ndarray
     seconds: float
@@ -36,11 +36,11 @@ class Analysis:
 
 
 class Pipeline:
-    """Analyses the frames of one source in order; keeps who is who, and each person's own history.
+    """Analyses the frames of one source in order, and keeps the identity and history of each face.
 
-    `detect_every` frames a detector looks; in between, and never in stills, faces are followed. Each face's
-    expression is at most `refresh` seconds old: where frames come faster, several faces take turns. `smoothing` is
-    the time in seconds after which an expression that has gone has lost 63 % of its weight; 0 for none.
+    The detector runs every `detect_every` frames, and in between faces are followed; on stills it always runs. A face's
+    expression is at most `refresh` seconds old: if frames come faster, several faces take turns. `smoothing` is the
+    time in seconds after which a past expression has lost 63 % of its weight; 0 for none.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Pipeline:
         self._histories: dict[int, tuple[float, np.ndarray]] = {}
 
     def analyze(self, frame: np.ndarray, seconds: float) -> Analysis:
-        """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not go back."""
+        """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not decrease."""
         spent: dict[str, float] = {}
         if self._stills:
             self._tracker, self._histories = Tracker(), {}
@@ -86,7 +86,7 @@ class Pipeline:
         return Analysis(frame, seconds, tuple(faces), spent)
 
     def _due(self, tracks: list[Track], seconds: float) -> list[Track]:
-        """The faces to classify in this frame: all that are new, and so many of the others that none gets too old."""
+        """The faces to classify in this frame: all new ones, and enough of the others that none gets too old."""
         new = [track for track in tracks if track.id not in self._histories]
         known = sorted((track for track in tracks if track.id in self._histories), key=self._classified_at)
         passed = np.inf if self._seconds is None else seconds - self._seconds

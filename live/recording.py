@@ -1,4 +1,4 @@
-"""Annotated videos and images on disk: under their name when they are complete."""
+"""Save annotated videos and images, which get their names when they are complete."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
 def claim(path: Path, option: str, *, overwrite: bool) -> Path:
-    """The temporary name to write `path` under. Raises UserError when it exists or cannot be written."""
+    """The temporary path at which to write `path`. Raises UserError when `path` exists or cannot be written."""
     if path.exists() and not overwrite:
         raise UserError(f"{option} {path} exists: choose another name, or give --overwrite")
     temporary = path.with_name(f".unfinished-{path.name}")
@@ -24,14 +24,14 @@ def claim(path: Path, option: str, *, overwrite: bool) -> Path:
 
 
 class Recording:
-    """A video of annotated frames that lasts as long as what was seen; or, of one image, an image."""
+    """A video of annotated frames, as long as the source; or an image, if the source is one image."""
 
     def __init__(self, path: Path, source: Source, *, overwrite: bool) -> None:
         self._is_image = path.suffix.lower() in IMAGE_SUFFIXES
         if not self._is_image and path.suffix.lower() not in VIDEO_CODECS:
             raise UserError(f"--save {path}: give a name that ends in {', '.join(VIDEO_CODECS)} (or .png for an image)")
         if self._is_image and not (isinstance(source, Stills) and source.count == 1):
-            raise UserError(f"--save {path}: an image is of one image; give a name that ends in .mp4")
+            raise UserError(f"--save {path}: only one image is saved as an image; give a name that ends in .mp4")
         self._path, self._temporary = path, claim(path, "--save", overwrite=overwrite)
         self._rate = min(source.frames_per_second, 60.0)
         self._writer: cv2.VideoWriter | None = None
@@ -39,17 +39,17 @@ class Recording:
         self._began: float | None = None
 
     def write(self, drawn: np.ndarray, seconds: float) -> None:
-        """Add a frame, uint8 [h, w, 3], that is on screen from `seconds` on."""
+        """Add a frame, uint8 [h, w, 3], that is shown from `seconds` on."""
         if self._is_image:
             encoded = cv2.imencode(self._path.suffix, drawn)[1]
             self._temporary.write_bytes(encoded.tobytes())
             self._written = 1
             return
         if self._writer is None:
-            # Codecs want even sides.
+            # Codecs require even sides.
             self._size = max(2, drawn.shape[1] // 2 * 2), max(2, drawn.shape[0] // 2 * 2)
             codec = VIDEO_CODECS[self._path.suffix.lower()]
-            # OpenCV chooses the container by the name's end, which the temporary name shares.
+            # OpenCV chooses the container by the suffix, which the temporary name shares.
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
             if not self._writer.isOpened():
                 raise UserError(f"--save {self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]}")
@@ -57,25 +57,25 @@ class Recording:
         assert self._began is not None
         due = round((seconds - self._began) * self._rate) + 1
         fitted = _fitted(drawn, self._size)
-        # A slow camera's frames are repeated and a fast one's left out, so that time passes as it did.
+        # Repeat frames of a slow camera and drop frames of a fast one, so that the video keeps the real time.
         while self._written < due:
             self._writer.write(fitted)
             self._written += 1
 
     def close(self) -> None:
-        """Finish the file; raises OSError when it does not play. Nothing stays behind when nothing was written."""
+        """Finish the file, or remove it when nothing was written. Raises OSError when the video does not play."""
         if self._writer is not None:
             self._writer.release()
         if not self._written:
             self._temporary.unlink(missing_ok=True)
             return
         if not self._is_image and not cv2.VideoCapture(str(self._temporary)).read()[0]:
-            raise OSError(f"{self._path}: the video could not be written whole; what there is, is {self._temporary}")
+            raise OSError(f"{self._path}: the video is incomplete; what was written is in {self._temporary}")
         self._temporary.replace(self._path)
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` at `size`, width and height; with black borders where its shape is another."""
+    """`image` scaled to `size`, width and height, with black borders if the aspect ratio differs."""
     width, height = size
     if image.shape[1] - width in (0, 1) and image.shape[0] - height in (0, 1):
         return np.ascontiguousarray(image[:height, :width])

@@ -1,4 +1,4 @@
-"""A run: from the source, through the pipeline, to the window, the browser, the video and the log."""
+"""A run of `python -m live`: from the source through the pipeline to window, browser, video and log."""
 
 import signal
 import time
@@ -29,10 +29,10 @@ _MESSAGE_SECONDS = 2.0
 
 
 def run(options: LiveOptions, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-    """Watch until the source ends or someone quits; then pass the summary to `say`. Problems go to `warn`.
+    """Watch until the source ends or the user quits, then pass the summary to `say`. Problems go to `warn`.
 
-    Raises UserError for what the user can mend, before anything is written; OSError when a file cannot be written; and
-    KeyboardInterrupt after Ctrl-C, once all files are closed and the summary is out.
+    Raises UserError for the user's mistakes, before anything is written; OSError when a file cannot be written; and
+    KeyboardInterrupt after Ctrl-C, once all files are closed and the summary is printed.
     """
     # A second Ctrl-C must not stop the files from being closed.
     with ExitStack() as handlers, ExitStack() as files:
@@ -49,12 +49,12 @@ def run(options: LiveOptions, say: Callable[[str], None], warn: Callable[[str], 
 class _Session:
     def __init__(self, options: LiveOptions, stack: ExitStack, warn: Callable[[str], None]) -> None:
         self._options, self._warn = options, warn
-        # OpenCV prints its own view of a missing camera; ours says what to do.
+        # Silence OpenCV's message about a missing camera; ours says what to do.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._window = Window() if options.window and options.web is None else None
         if self._window:
             stack.callback(self._window.close)
-        with without_lines("INFO: "):  # LiteRT 2 announces its delegate so, and has no switch for it.
+        with without_lines("INFO: "):  # LiteRT 2 announces its delegate in such a line, and has no option against it.
             classifier = ExpressionClassifier(options.checkpoint, precision=options.precision, threads=options.threads)
         self._source = open_source(options.source, warn)
         stack.callback(self._source.close)
@@ -71,7 +71,7 @@ class _Session:
         if self._web:
             stack.callback(self._web.close)
             print(f"watch at {self._web.url}", flush=True)
-        # The log last: closing it leaves a file, even of no rows.
+        # The log comes last, because closing it leaves a file even without rows.
         self._recording = Recording(options.save, self._source, overwrite=options.overwrite) if options.save else None
         if self._recording:
             stack.callback(self._recording.close)
@@ -123,7 +123,7 @@ class _Session:
                 self._drawn = self._draw(analysis)
         now = time.perf_counter()
         self._latency = (now - frame.arrived) * 1e3
-        # The mean of the intervals, all of them at first and then the last ones.
+        # Mean of all intervals at first, then a moving average.
         weight = 1 / min(self._frames + 1, 20)
         self._interval += weight * (now - self._last - self._interval)
         self._last = now
@@ -140,7 +140,7 @@ class _Session:
         self._pace(frame)
 
     def _pace(self, frame: Frame) -> None:
-        """Give the keys their turn until the next frame is due; a picture stays until a key is pressed."""
+        """Handle keys until the next frame is due. A still image stays until a key is pressed."""
         if self._source.stills and self._window:
             while not self._stopping and self._keys(50) in ("", "s", "b", "m"):
                 pass
@@ -216,7 +216,7 @@ class _Session:
         if self._paused:
             return "paused"
         faces = len(self._analysis.faces) if self._analysis else 0
-        # Of the frames before this one: the first has none.
+        # Measured on earlier frames, so not shown for the first.
         speed = f"{1 / max(self._interval, 1e-6):.0f} fps   {self._latency:.1f} ms   " if self._frames else ""
         return f"{speed}{faces} face{'s' * (faces != 1)}"
 
@@ -235,7 +235,7 @@ class _Session:
         self._redraw()
 
     def summary(self) -> list[str]:
-        """What the run was, in lines."""
+        """The lines printed at the end of the run."""
         seconds = max(self._last - self._began, 1e-9)
         faces = self._still_faces if self._source.stills else self._highest_face
         lines = [f"{self._frames} frames, {faces} faces, {self._frames / seconds:.1f} frames per second"]

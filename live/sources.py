@@ -1,4 +1,4 @@
-"""Where frames come from: a camera or stream (the newest frame, always), a video file or images (every one)."""
+"""Sources of frames: a camera or stream (always the newest frame), a video file or images (every frame)."""
 
 import threading
 import time
@@ -22,10 +22,10 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Frame:
-    """An image, uint8 [h, w, 3] in BGR, and where it is from.
+    """An image, uint8 [h, w, 3] in BGR, and its origin.
 
-    `seconds` since the source's beginning; `arrived`, by time.perf_counter, when it was at hand; `origin`, the file,
-    camera or stream; `number`, from 0.
+    `seconds` since the start of the source; `arrived`, its arrival by time.perf_counter; `origin`, the file, camera or
+    stream; `number`, from 0.
     """
 
     image: np.ndarray
@@ -36,7 +36,7 @@ class Frame:
 
 
 class Source(Protocol):
-    """`read` gives the next frame, or None when there is none yet (see `status`) or no more (`over`)."""
+    """`read` returns the next frame, or None when there is none yet (see `status`) or no more (`over`)."""
 
     live: bool
     stills: bool
@@ -50,7 +50,10 @@ class Source(Protocol):
 
 
 def open_source(source: str, warn: Callable[[str], None]) -> Source:
-    """A camera's index, a file or folder, or a URL. Raises UserError when it gives no frames; `warn` hears of less."""
+    """Open a camera by its index, a file, a folder or a URL; lesser problems go to `warn`.
+
+    Raises UserError when there are no frames.
+    """
     if source.isdecimal():
         return LatestFrames(
             lambda: cv2.VideoCapture(int(source)),
@@ -59,7 +62,7 @@ def open_source(source: str, warn: Callable[[str], None]) -> Source:
         )
     if "://" in source:
         parts = urlsplit(source)
-        # Without the user's name and password, and what may follow a question mark.
+        # Without user name, password and query.
         shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         if parts.scheme not in _SCHEMES:
             raise UserError(f"--source {shown}: streams are {', '.join(_SCHEMES[:3])} … URLs")
@@ -140,9 +143,9 @@ class Stills:
 
 
 class LatestFrames:
-    """The newest frame of a camera or stream, fetched by a thread that drops those nobody has asked for.
+    """The newest frame of a camera or stream. A thread fetches every frame, and drops those that are not read.
 
-    When it goes away `status` says so, and it is opened again as soon as it is back.
+    When the source goes away, `status` reports it, and the source is opened again as soon as it is back.
     """
 
     live, stills, over = True, False, False
@@ -168,7 +171,7 @@ class LatestFrames:
                 raise UserError(f"{name} gives no frames: {mend}")
 
     def read(self, wait: float = 0.05) -> Frame | None:
-        """The newest frame, if one has come since the last; waits for one a little."""
+        """The newest frame, or None if there is no new one within `wait` seconds."""
         with self._new:
             self._new.wait_for(lambda: self._number > self._taken, wait)
             if self._number == self._taken:

@@ -1,4 +1,4 @@
-"""What `python -m live` writes in the terminal."""
+"""Terminal output of `python -m live`."""
 
 import sys
 
@@ -14,5 +14,5 @@ def warn(line: str) -> None:
 
 
 def fail_in_one_line(error: OSError) -> UserError:
-    """A file system's refusal as the one line that a user reads."""
+    """The user's message for a file system error, in one line."""
     return UserError(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))

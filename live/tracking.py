@@ -1,8 +1,8 @@
-"""Who is who from frame to frame: optical flow between detections, looks and places when faces are found again.
+"""Identify faces from frame to frame: by optical flow between detections, and by appearance and place at a detection.
 
-A track follows the points of its face by pyramidal Lucas-Kanade flow, checked forward and backward (Kalal et al.
-2010, "Forward-backward error"). It remembers how its face looks. Detections go to the tracks whose looks and place
-they fit best, so that people who cross, swap seats or are hidden for a moment keep their numbers.
+A track follows the points of its face by pyramidal Lucas-Kanade flow, checked forward and backward (Kalal et al. 2010,
+"Forward-backward error"), and keeps the appearance of the face, its `look`. A detection goes to the track that it fits
+best in look and place, so that people who cross, swap seats or are hidden for a moment keep their numbers.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ import numpy as np
 from live.images import square_patch
 
 FLOW_LONG_SIDE = 320
-"""Length, in pixels, of the frames that flow is computed on."""
+"""Longer side, in pixels, of the frames on which flow is computed."""
 _GRID = np.stack(np.meshgrid(np.linspace(0.2, 0.8, 5), np.linspace(0.2, 0.8, 5)), axis=-1).reshape(-1, 2)
 _LOOK_SIDE, _LOOK_SLACK = 20, 3
 _LOOK_MARGIN = 0.8 * (1 + 2 * _LOOK_SLACK / _LOOK_SIDE) - 1
 _LEAST_POINTS = 8
 _SAME = 0.6
-"""Below this likeness a followed face is no longer the one it was."""
+"""Below this likeness a followed face is no longer the same."""
 _RECOGNISED = 0.75
-"""At this likeness a face is known again anywhere in the frame."""
+"""From this likeness on a face is recognised anywhere in the frame."""
 _MEMORY_SECONDS = 1.5
 _MISSES = 5
-"""A face that so many detections in a row have missed is gone, though its points still move together. Of a slanted
-face only one detection in four knows."""
+"""A face that this many detections in a row have missed is gone, even if its points still move together. The detector
+finds a slanted face only every fourth time."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Track:
 
 
 class Tracker:
-    """Follows faces; `follow` for every frame, then `detected` for those on which a detector was run."""
+    """Follows faces. Call `follow` for every frame, then `detected` for those on which a detector ran."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -59,13 +59,13 @@ class Tracker:
 
     @property
     def ids(self) -> set[int]:
-        """The numbers of all faces that may come back, those in the last frame among them."""
+        """The numbers of all faces in the last frame, and of those that may come back."""
         return {track.id for track in self._tracks}
 
     def follow(self, grey: np.ndarray, scale: float, seconds: float) -> bool:
-        """Move the faces to where they are in a frame taken at `seconds`: `grey`, uint8 [h, w], is it at `scale`.
+        """Move the faces to a frame taken at `seconds`; `grey`, uint8 [h, w], is the frame at `scale`.
 
-        Returns whether all are still surely the same: where not, a detector should look.
+        Returns whether all are certainly the same faces. If not, a detector should run.
         """
         tracks, lost = self.visible, False
         passed = max(seconds - self._seconds, 1e-3)
@@ -88,21 +88,21 @@ class Tracker:
             lost |= not track.visible
         lost |= self._settle_overlaps()
         for track in self._tracks:
-            if not track.visible:  # Where it would be by now.
+            if not track.visible:  # Extrapolate its place.
                 track.box[:2] += track.velocity * passed
                 track.velocity = track.velocity * 0.9
         self._tracks = [track for track in self._tracks if seconds - track.seen <= _MEMORY_SECONDS]
         return not lost
 
     def detected(self, boxes: np.ndarray) -> None:
-        """Take over what a detector found in the frame last followed: float [n, 4], in pixels of the whole frame."""
+        """Add the detector's boxes for the last followed frame: float [n, 4], in pixels of the original frame."""
         seconds, looks = self._seconds, [self._look(box) for box in boxes]
         free, missed = set(range(len(boxes))), {track.id for track in self.visible}
         for track, found in self._matches(boxes, looks):
             free.discard(found)
             missed.discard(track.id)
             box, before = boxes[found].astype(np.float64), track.box
-            # A detector's boxes shake by some pixels; flow does not.
+            # The detector's boxes jitter by some pixels; flow does not.
             track.box = 0.5 * before + 0.5 * box if track.visible and _iou(before, box) > 0.6 else box
             track.look = looks[found]
             track.visible, track.misses, track.seen = True, 0, seconds
@@ -116,10 +116,10 @@ class Tracker:
                 self._tracks.append(Track(next(self._numbers), box, looks[found], seconds))
 
     def _matches(self, boxes: np.ndarray, looks: Sequence[np.ndarray]) -> list[tuple[Track, int]]:
-        """Tracks and the detections that are theirs, best fits first."""
+        """Tracks and their detections, best fits first."""
         fits = []
         for track in self._tracks:
-            # Where flow has led to one detection and nothing else is near, looks need not be compared again.
+            # If flow leads to one detection and no other track is near, looks need not be compared.
             led_to = [i for i, box in enumerate(boxes) if _iou(track.box, box) > 0.5]
             alone = track.visible and len(led_to) == 1
             if alone and all(_iou(t.box, boxes[led_to[0]]) < 0.1 for t in self._tracks if t is not track):
@@ -139,7 +139,7 @@ class Tracker:
         return taken
 
     def _settle_overlaps(self) -> bool:
-        """Of two tracks on one face, hides the one that looks less like it; whether there were any."""
+        """Of two tracks on one face, hide the one that looks less like it. Returns whether there were any."""
         found = False
         tracks = self.visible
         for i, one in enumerate(tracks):
@@ -151,14 +151,14 @@ class Tracker:
         return found
 
     def _look(self, box: np.ndarray) -> np.ndarray:
-        """How the face in `box` looks, with a little of what is around it: uint8 [26, 26]."""
+        """The appearance of the face in `box`, with a small margin: uint8 [26, 26]."""
         side = _LOOK_SIDE + 2 * _LOOK_SLACK
         patch = square_patch(self._grey, box * self._scale, _LOOK_MARGIN)
         return cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _flow(before: np.ndarray, now: np.ndarray, boxes: np.ndarray) -> list[np.ndarray | None]:
-    """Where each of `boxes`, [n, 4], has gone between two grey frames; None where its points do not agree."""
+    """The place of each of `boxes`, [n, 4], in the second of two grey frames; None where its points do not agree."""
     points = (boxes[:, None, :2] + _GRID * boxes[:, None, 2:]).astype(np.float32)
     flat = points.reshape(-1, 1, 2)
     options: Any = {
@@ -178,7 +178,7 @@ def _flow(before: np.ndarray, now: np.ndarray, boxes: np.ndarray) -> list[np.nda
             continue
         old, new = old[kept], new[kept]
         shift = np.median(new - old, axis=0)
-        # Points that do not move with the rest belong to something else; half of them do.
+        # Points that do not move with the rest belong to something else. The spread is the median deviation.
         strays = np.sort(np.abs(new - old - shift).max(axis=1))
         spread = strays[len(strays) // 2]
         spans = [float(np.abs(points - points.mean(axis=0)).sum()) for points in (old, new)]
@@ -191,9 +191,10 @@ def _flow(before: np.ndarray, now: np.ndarray, boxes: np.ndarray) -> list[np.nda
 
 
 def _likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two looks where they fit best, -1 to 1, whatever the light.
+    """The correlation of two looks at their best alignment, -1 to 1, independent of the light.
 
-    On FER-2013, boxes shaken by 4 %: the same face gets 0.85 or more in 99 % of cases, another 0.68 or less.
+    On FER-2013, with boxes shifted by up to 4 %, the same face gets 0.85 or more in 99 % of cases, another 0.68 or
+    less.
     """
     found = []
     for inner, outer in ((one, other), (other, one)):

@@ -1,4 +1,4 @@
-"""The annotated stream in a browser on this machine: a page, the frames as motion JPEG, the faces as JSON."""
+"""Serve the annotated stream to a browser on this machine: a page, the frames as motion JPEG, the faces as JSON."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ class WebView:
         threading.Thread(target=self._server.serve_forever, name="web", daemon=True).start()
 
     def show(self, drawn: np.ndarray, analysis: Analysis | None, status: str) -> None:
-        """Hand a frame, uint8 [h, w, 3] in BGR, to whoever watches."""
+        """Send a frame, uint8 [h, w, 3] in BGR, to all viewers."""
         faces = [
             {
                 "face": face.id,
@@ -63,7 +63,7 @@ class WebView:
     def _handler(view) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                # A page elsewhere that has its name point here must not read what the camera sees.
+                # Another site whose name resolves to this machine (DNS rebinding) must not read the stream.
                 host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
                 if host not in ("127.0.0.1", "localhost"):
                     self.send_error(403, "only for 127.0.0.1")
@@ -100,7 +100,7 @@ class WebView:
                         head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                         self.wfile.write(head.encode() + jpeg + b"\r\n")
                 except (BrokenPipeError, ConnectionResetError):
-                    pass  # The watcher has gone.
+                    pass  # The viewer is gone.
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

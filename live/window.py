@@ -13,16 +13,16 @@ _ESCAPE = 27
 
 
 class Window:
-    """A resizable window. Raises UserError where there is no display, saying how to go on without."""
+    """A resizable window. Raises UserError, with the alternatives, if there is no display."""
 
     def __init__(self) -> None:
-        without = "go on with --web PORT in a browser, or with --no-window"
+        without = "use --web PORT for a browser, or --no-window"
         if "GUI:                           NONE" in cv2.getBuildInformation():
             raise UserError(
                 f"this OpenCV opens no windows: pip install opencv-python instead of its headless form, or {without}"
             )
         if os.name == "posix" and os.uname().sysname == "Linux" and not _display_answers():
-            # OpenCV would end the process.
+            # OpenCV would abort the process.
             raise UserError(f"no display to open a window on: {without}")
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._sized = False
@@ -38,10 +38,10 @@ class Window:
     def key(self, milliseconds: int) -> str:
         """The key pressed within `milliseconds`, '' for none, `other` for one without a character.
 
-        Escape, and that the window was closed, is q.
+        Escape and closing the window count as q.
         """
         code = cv2.waitKeyEx(max(1, milliseconds))
-        # The upper bits hold shift, control and the like; arrows' lower bytes are letters'.
+        # The upper bits hold modifiers such as shift. The lowest byte alone would turn arrow keys into letters.
         symbol = code & 0xFFFF
         if symbol == _ESCAPE or (self._sized and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1):
             return "q"
@@ -55,7 +55,7 @@ class Window:
 
 def _display_answers() -> bool:
     if os.environ.get("WAYLAND_DISPLAY") and not os.environ.get("DISPLAY"):
-        return False  # The wheels' Qt speaks X11 only, which Wayland desktops also give.
+        return False  # The Qt in OpenCV's wheels supports only X11, which Wayland desktops usually offer too.
     host, colon, number = os.environ.get("DISPLAY", "").rpartition(":")
     screen = number.partition(".")[0]
     if not colon or not screen.isdecimal():

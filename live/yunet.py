@@ -8,7 +8,7 @@ from live.images import reduced
 
 
 class YuNetDetector:
-    """YuNet from its ONNX file, face_detection_yunet_2023mar.onnx of opencv_zoo. Raises UserError for another file."""
+    """YuNet from the ONNX file face_detection_yunet_2023mar.onnx of opencv_zoo. Raises UserError for another file."""
 
     def __init__(self, model: str, long_side: int = 320, confidence: float = 0.7) -> None:
         self._long_side = long_side

@@ -185,7 +185,7 @@ def test_a_browser_on_this_machine_sees_picture_and_probabilities(tmp_path):
         (["--checkpoint", "nowhere"], "nowhere does not exist"),
         (["--detector", "nowhere.onnx"], "nowhere.onnx does not exist"),
         (["--save", "a.txt"], "ends in .mp4"),
-        (["--save", "a.png"], "an image is of one image"),
+        (["--save", "a.png"], "only one image is saved as an image"),
         (["--log", "a.txt"], "ends in .parquet, .csv, .jsonl"),
         (["--log", "nowhere/a.csv"], "cannot be written"),
         (["--detect-every", "0"], "--detect-every must be 1 or more"),
