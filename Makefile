@@ -1,6 +1,8 @@
-# make train [DATA=...] [ARGS=...]   train and evaluate; without DATA on the built-in drawn faces
+# make train [DATA=...] [ARGS=...]   train and evaluate; without DATA, on the built-in drawn faces
 # make test                          lint, types and tests
-# make help                          this
+# make benchmarks                    measure speed and memory; tests/benchmarks/README.md has the results
+# make clean                         remove the environment and caches
+# make help                          print this
 
 .DEFAULT_GOAL := help
 .PHONY: help train test lint types benchmarks clean

@@ -33,6 +33,7 @@ def test_the_build_sees_the_packages_and_nothing_else():
         "data/x",
         "tests/conftest.py",
         "cluster/x.yaml",
+        "live/screen.png",
     ):
         assert not seen(path), path
 

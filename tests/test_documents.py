@@ -1,0 +1,75 @@
+"""Links between documents resolve, the map in CONTRIBUTING.md is complete, and versions are those of the code."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.documents import DOCUMENTS, blocks, name, prose
+from tests.test_layering import modules
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a document."""
+    titles = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def mapped() -> Iterator[str]:
+    """The paths in the map of CONTRIBUTING.md."""
+    (tree,) = blocks(REPOSITORY / "CONTRIBUTING.md", "")
+    folders: list[str] = []
+    for line in tree.splitlines():
+        indent, entry, phrase = re.fullmatch(r"( *)(\S+) +(\S.*)", line).groups()
+        assert phrase
+        del folders[len(indent) // 2 :]
+        yield "/".join([*folders, entry.rstrip("/")])
+        if entry.endswith("/"):
+            folders.append(entry.rstrip("/"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_link_resolves(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_document_is_short_and_reached_from_the_first(document):
+    assert len(document.read_text().splitlines()) <= 300
+    assert document.name == "README.md" or f"]({document.name})" in (REPOSITORY / "README.md").read_text()
+
+
+def test_every_file_in_the_map_exists_and_is_there_once():
+    paths = list(mapped())
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+    assert len(paths) == len(set(paths))
+
+
+def test_every_module_of_the_program_is_in_the_map():
+    files = {str(file.relative_to(REPOSITORY)) for file in modules().values() if file.name != "__init__.py"}
+    assert files - set(mapped()) == set()
+
+
+def test_every_file_that_contributing_names_exists():
+    """Files are named by their path, or by their name alone after a path in the same folder."""
+    text = prose(REPOSITORY / "CONTRIBUTING.md")
+    known = {file.name for file in modules().values()} | {file.name for file in (REPOSITORY / "tests").rglob("*.py")}
+    for path in re.findall(r"`([\w/.]+\.(?:py|toml|txt|yaml|md))`", text):
+        exists = (REPOSITORY / path).exists() or ("/" not in path and (path in known or path == "aws.yaml"))
+        assert exists or path == "cluster/NAME.yaml", path
+
+
+def test_the_changelog_has_the_versions_of_the_code():
+    rows = re.findall(r"^\| `(\w+_VERSION)` in `(\S+)` \| (\d+) \|", prose(REPOSITORY / "CHANGELOG.md"), re.MULTILINE)
+    assert len(rows) == 4
+    for constant, file, number in rows:
+        assert f"\n{constant} = {number}\n" in (REPOSITORY / file).read_text(), file

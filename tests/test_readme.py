@@ -1,0 +1,161 @@
+"""The commands of the documents run on small data, or at least parse; so does the Python code."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import cv2
+import pytest
+
+from fer_data.commands import exit_with_code
+from tests.conftest import REPOSITORY
+from tests.documents import DOCUMENTS, blocks, prose
+from tests.fer_data.raw_forms import tree
+from tests.live.scenes import photograph, walk, write_video
+from tests.test_layering import PACKAGES
+
+COMMANDS = [
+    line.strip()
+    for document in DOCUMENTS
+    for block in blocks(document, "sh")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+INLINE = [
+    code
+    for document in DOCUMENTS
+    for code in re.findall(r"`(python (?:jobs/\w+\.py|-m [\w.]+)[^`…]*)`", prose(document))
+]
+OURS = re.compile(r"(?:^|[\s(])python (?:jobs/(\w+)\.py|-m ([\w.]+))(.*)$")
+OTHERS = {"make", "pip", "ray", "docker", "kubectl", "sed", "export", "."}
+"""Programs that need a network or a cluster, or set up the shell."""
+
+RUN = {
+    "python jobs/prepare_data.py fer2013.zip": "",
+    "python -m live --source clip.mp4": "",
+    "python -m cluster.sizing": "",
+}
+"""Commands that run, by how they begin, and the options that make each small."""
+RUN_SLOWLY = {
+    "python jobs/train_cnn.py --model compact --data data/fer2013": "--epochs 1 --workers 1",
+    "python jobs/evaluate.py --checkpoint": "",
+    "python jobs/evaluate.py --compare": "",
+    "python jobs/export.py ~/fer_runs/mine/best --formats": "--formats litert litert_int8 onnx",
+    "python jobs/sweep.py --model compact": "--epochs 1 --trials 1",
+    "python jobs/train_cnn.py --config ~/fer_runs/search": "--epochs 1",
+}
+"""The same, of commands that take minutes. They run in this order, since each needs the results of those before it."""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """A folder with the code, a small data set, a video and a photograph; it is the home folder too."""
+    folder = tmp_path_factory.mktemp("desk")
+    for package in PACKAGES:
+        (folder / package).symlink_to(REPOSITORY / package)
+    with zipfile.ZipFile(folder / "fer2013.zip", "w") as archive:
+        for path, content in tree(140).items():
+            archive.writestr(path, content)
+    write_video(folder / "clip.mp4", walk(10))
+    cv2.imwrite(str(folder / "photo.jpg"), photograph())
+    return folder
+
+
+def shorter(command: str, options: str) -> str:
+    """`command` without its comment, and with the values that `options` give in place of its own."""
+    command = re.sub(r"\s#.*", "", command)
+    for option, value in re.findall(r"(--[\w-]+) ((?:(?!--)\S+ ?)+)", options):
+        command = re.sub(rf" {option} (?:(?!--)\S+ ?)+", " ", command + " ") + f" {option} {value}"
+    return command
+
+
+def run(command: list[str] | str, desk: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"HOME": str(desk), "PATH": path, "PYTHONPATH": str(REPOSITORY)}
+    environment.pop("XDG_CACHE_HOME", None)
+    done = subprocess.run(
+        ["bash", "-c", command] if isinstance(command, str) else command,
+        cwd=desk,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def commands_of(beginnings: dict[str, str]) -> list[tuple[str, str]]:
+    """The commands that begin so, each once, with the options that make it small."""
+    found = {" ".join(command.split()): None for command in COMMANDS}
+    return [(c, options) for start, options in beginnings.items() for c in found if c.startswith(start)]
+
+
+@pytest.mark.parametrize(("command", "options"), commands_of(RUN))
+def test_a_quick_command_runs_as_printed(command, options, desk):
+    run(shorter(command, options), desk)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_the_jobs_run_one_after_another_as_printed(desk):
+    run("test -d data/fer2013 || python jobs/prepare_data.py fer2013.zip --out data/fer2013", desk)
+    for command, options in commands_of(RUN_SLOWLY):
+        run(shorter(command, options), desk)
+
+
+@pytest.mark.parametrize("beginning", [*RUN, *RUN_SLOWLY])
+def test_every_command_that_is_to_run_is_in_a_document(beginning):
+    assert commands_of({beginning: ""})
+
+
+@pytest.mark.parametrize("number", range(sum(len(blocks(document, "python")) for document in DOCUMENTS)))
+def test_the_python_code_runs(number, desk):
+    code = [block for document in DOCUMENTS for block in blocks(document, "python")][number]
+    run([sys.executable, "-c", code], desk)
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS, *INLINE}))
+def test_every_command_parses(command, capsys):
+    """It is given an option too many, and must refuse that one and nothing else."""
+    found = OURS.search(command)
+    if found is None:
+        others(command)
+        return
+    job, module, arguments = found.groups()
+    arguments = shlex.split(arguments.removesuffix(')"'), comments=True)
+    if job == "x":  # It stands for any job.
+        return
+    if module and module.startswith("tests."):
+        source = (REPOSITORY / f"{module.replace('.', '/')}.py").read_text()
+        assert all(f'"{option}"' in source for option in arguments if option.startswith("--"))
+        return
+    # A configuration that an earlier command makes.
+    arguments = [re.sub(r"^~.*/config\.json$", "fer_models/released/teachers.toml", one) for one in arguments]
+    if module == "live":
+        main = partial(importlib.import_module("live.options").parse, description="")
+    else:
+        main = importlib.import_module(module or f"jobs.{job}").main
+    if module == "cluster.sizing" and not arguments:
+        arguments = ["--model", "cnn", "--rate", "9"]
+    with pytest.raises(SystemExit):
+        exit_with_code(lambda: main([*arguments, "--no-such-option"]))
+    assert capsys.readouterr().err == "error: unrecognized arguments: --no-such-option; --help lists the options\n"
+
+
+def others(command: str) -> None:
+    """What can be said of a command of other programs without running it."""
+    program, *arguments = shlex.split(command, comments=True)
+    assert program in OTHERS, f"{program} is not known here"
+    if program == "make":
+        assert f"\n{arguments[0]}:" in (REPOSITORY / "Makefile").read_text()
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    for extras in re.findall(r"\.\[([\w,]+)\]", command):
+        assert set(extras.split(",")) <= project["optional-dependencies"].keys()
