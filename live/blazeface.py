@@ -30,8 +30,8 @@ _OVERLAP = 1 / 3
 _EDGE = 3
 """A box closer than this to an edge of the network's square, in pixels, counts as cut."""
 _CROP_SIDE, _CROP_RISE = 1 / 0.84, 0.09 / 0.84
-"""From a box to FER-2013's crop, which is larger, and higher by a share of the box's side. Medians of 976 training faces
-in frames."""
+"""From a box to FER-2013's crop, which is larger, and higher by a share of the box's side. Medians of 976 training
+faces in frames."""
 
 
 def installed_model() -> Path | None:
