@@ -76,11 +76,11 @@ def test_a_look_that_hangs_fails_or_crashes_is_told_in_a_line(one_unfound_gpu, m
     for probe, says in (
         (Hanging, "has not answered for 2 seconds"),
         (Failing, "failed: libcudart.so.12: cannot open"),
-        (Crashing, "ended its process"),
+        (Crashing, "crashed its process"),
     ):
         monkeypatch.setattr(gpus, "_Probe", probe)
         line = refusal()
-        assert f"TensorFlow's look for a GPU on machine 127.0.0.1 {says}" in line
+        assert f"TensorFlow's check for a GPU on machine 127.0.0.1 {says}" in line
         assert "nvidia-smi" in line
 
 

@@ -58,7 +58,7 @@ def test_logits_are_no_probabilities(tmp_path):
     model = tiny_network(0)
     model.layers[-1].activation = keras.activations.linear
     model.save(tmp_path / "logits.keras")
-    with pytest.raises(UserError, match="no probabilities"):
+    with pytest.raises(UserError, match="not probabilities"):
         load(str(tmp_path / "logits.keras"))
 
 
