@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 
 
 def run_to_end(command: Sequence[object], cwd: Path) -> str:

@@ -20,7 +20,7 @@ EPOCHS = pd.DataFrame(
 
 def bench(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "tests.benchmarks.bench_gpu", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False)
 
 
 @pytest.mark.parametrize(

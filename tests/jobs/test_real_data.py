@@ -82,7 +82,7 @@ def test_the_original_cnn_and_a_new_one_are_compared_on_the_public_test(run, fer
         *(sys.executable, "jobs/evaluate.py", "--checkpoint", f"original={original_cnn}", f"new={run / 'best'}"),
         *("--data", fer2013_zip, "--split", "public_test", "--out", str(tmp_path / "report")),
     ]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     metrics = pd.read_parquet(tmp_path / "report/metrics.parquet").set_index("checkpoint")
     assert metrics.loc["original", "accuracy"] == pytest.approx(0.5325, abs=0.001)
