@@ -1,7 +1,6 @@
 """Fixtures shared by all tests: small data sets of drawn faces, the real data where it is, free ports, an S3 server."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.rehearsal import free_ports
+
 REPOSITORY = Path(__file__).parent.parent
 pytest_plugins = ["tests.expected_skips"]
 
@@ -19,17 +20,6 @@ pytest_plugins = ["tests.expected_skips"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the jobs first, which take minutes a file: where two processes share the files, none is left with one."""
     items.sort(key=lambda item: "jobs" not in item.path.relative_to(REPOSITORY).parts)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
 
 
 def write_drawn_set(folder: str | Path, *, training: int, validation: int, seed: int = 0) -> str:

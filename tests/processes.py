@@ -30,9 +30,28 @@ def run_to_end(command: Sequence[object], cwd: Path) -> str:
 def until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, (process.stdout or process.stderr).read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def interrupted(command: Sequence[object], cwd: Path, begun: Callable[[], bool]) -> None:
+    """Start `command`, press Ctrl-C once it has `begun`, and check that it ends as every command does."""
+    process = subprocess.Popen(
+        [str(part) for part in command], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    pids: dict[int, str] = {}
+    try:
+        until(begun, process)
+        pids = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        kill([process.pid, *pids])
+        process.wait()
+    assert process.returncode == 130, printed
+    assert printed.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in printed
 
 
 def descendants(pid: int) -> dict[int, str]:

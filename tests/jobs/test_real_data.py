@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import REPOSITORY, free_ports
+from cluster.rehearsal import free_ports
+from tests.conftest import REPOSITORY
 from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, reachable, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]

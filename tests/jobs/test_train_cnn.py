@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ from fer_models.checkpoint_files import verify
 from fer_models.metrics import summarise
 from jobs.train_cnn import main
 from tests.conftest import REPOSITORY
-from tests.processes import address_on_the_network, descendants, kill, listening_ports, reachable, until
+from tests.processes import address_on_the_network, descendants, interrupted, kill, listening_ports, reachable, until
 
 pytestmark = pytest.mark.cluster
 
@@ -213,25 +212,7 @@ def test_nothing_listens_beyond_loopback_while_two_workers_train(drawn_few, tmp_
 def test_ctrl_c_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):
     run = tmp_path / "run"
     options = ("--data", drawn_few, "--storage", str(tmp_path), "--name", "run", "--epochs", "1000")
-    process = subprocess.Popen(
-        [sys.executable, "jobs/train_cnn.py", *options],
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    pids = {}
-    try:
-        until(lambda: (run / "history.csv").exists(), process)
-        pids = descendants(process.pid)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
-    finally:
-        kill([process.pid, *pids])
-        process.wait()
-    assert process.returncode == 130
-    assert said.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in said
+    interrupted([sys.executable, "jobs/train_cnn.py", *options], REPOSITORY, (run / "history.csv").exists)
     finished = len(pd.read_csv(run / "history.csv"))
     verify(str(run / "checkpoints" / f"epoch-{finished:04d}"))
 

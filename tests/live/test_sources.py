@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from cluster.rehearsal import free_ports
 from fer_data.errors import UserError
 from live.sources import open_source
-from tests.conftest import free_ports
 from tests.live.scenes import write_video
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY, free_ports, write_drawn_set
+from cluster.rehearsal import free_ports
+from tests.conftest import REPOSITORY, write_drawn_set
 
 RANK = Path(__file__).with_name("one_rank.py")
 
