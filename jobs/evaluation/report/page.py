@@ -108,7 +108,7 @@ def _summary(split: str, metrics: Sequence[Row], comparisons: Sequence[Row]) -> 
     own = [row for row in comparisons if row["split"] == split]
     best = rows[0]["checkpoint"]
     beaten = sum(row["better"] == best for row in own)
-    others = f"{beaten} of {len(rows) - 1} other checkpoints" if beaten else "any other checkpoint"
+    others = f"{beaten} of {len(rows) - 1} other checkpoints" if 0 < beaten < len(rows) - 1 else "any other checkpoint"
     certainty = f"{'Significantly' if beaten else 'Not significantly'} better than {others}"
     verdicts = {row["checkpoint"]: against_best(best, row["checkpoint"], own) for row in rows[1:]}
     return {"split": split, "rows": rows, "certainty": certainty, "verdicts": verdicts}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pyarrow as pa
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +25,9 @@ def print_metrics(metrics: pa.Table, labels: Labels, console: Console) -> None:
 
 def figures_table(title: str, *columns: str, extra: tuple[str, ...] = ()) -> Table:
     """An empty table of `columns`, those of `main_figures`, and `extra` ones for numbers."""
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # Narrow, for the names.
+    for heading in columns:
+        table.add_column(heading, overflow="fold")
     for heading in ("accuracy %", "95 % interval", "leak-free", "macro F1", *extra):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
