@@ -27,7 +27,7 @@ from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.options import TrainRunOptions
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
-from jobs.training.schedule import best_epoch, why_finished
+from jobs.training.schedule import best_row, why_finished
 from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
 
@@ -55,9 +55,6 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     failing.
     """
 
-    def say(message: str) -> None:
-        console.print(message, highlight=False, markup=False, soft_wrap=True)
-
     config = resolved(config)
     fetch_weights(config)
     dataset = open_data(config.data, console)
@@ -83,37 +80,41 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         lambda nodes: worker_resources(nodes, workers=least, device=options.device, cpus_per_worker=threads),
         minutes=options.wait,
         wanted=[WorkerResources(threads or 1, int(options.device == "gpu")).bundle] * least,
-        say=say,
+        say=console.out,
     )
     if resources.gpus:
-        check_gpus(ray.nodes(), resources.gpus, say)
+        check_gpus(ray.nodes(), resources.gpus, console.out)
     folder.start(config, fingerprint, overwrite=options.overwrite)
-    console.print(
+    console.out(
         f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images, "
         f"{options.workers} worker(s) of {resources.cpus} CPU(s)" + (" and a GPU" if resources.gpus else ""),
         f"run {redacted(folder.uri)}",
         sep="\n",
-        highlight=False,
-        soft_wrap=True,
     )
-    latest = folder.latest(lambda message: console.print(f"warning: {message}", soft_wrap=True))
+    latest = folder.latest(lambda message: console.out(f"warning: {message}"))
     rows = latest.metrics if latest else []
     if options.profile:
         check_profile(config, rows, training.num_rows)
-    with MlflowLog(options.mlflow, folder, name, config, rows, say) as mlflow, tensorboard:
+    with MlflowLog(options.mlflow, folder, name, config, rows, console.out) as mlflow, tensorboard:
 
         def log(row: dict[str, Any]) -> None:
             mlflow.add(row)
             tensorboard.add(row)
 
         if reason := why_finished(config, rows):
-            console.print(f"nothing to do: {reason}")
+            console.out(f"nothing to do: {reason}")
             folder.publish(config, rows, options.keep)
         else:
-            board = ProgressBoard.options(  # type: ignore[attr-defined]
-                # On the driver's machine, so that the board survives the loss of any other machine.
-                scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            ).remote(name)
+            board = (
+                ray.remote(num_cpus=0)(ProgressBoard)
+                .options(
+                    # On the driver's machine, so that the board survives the loss of any other machine.
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(
+                        ray.get_runtime_context().get_node_id(), soft=False
+                    )
+                )
+                .remote(name, finished=len(rows))
+            )
             task = Task(
                 name,
                 config,
@@ -183,9 +184,8 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:
     history = folder.read_history()
     rows = folder.history_rows()
-    epoch = best_epoch(config, rows)
-    best: dict[str, Any] = next(row for row in rows if row["epoch"] == epoch)
+    best = best_row(config, rows)
     title = f"{config.model}, run {folder.uri.rpartition('/')[2]}"
-    folder.write_curves(draw_curves(history, title, epoch, taught=bool(config.distillation.teacher)))
-    console.print(f"best {epoch_line(best, config.epochs)}", highlight=False, soft_wrap=True)
+    folder.write_curves(draw_curves(history, title, best["epoch"], taught=bool(config.distillation.teacher)))
+    console.out(f"best {epoch_line(best, config.epochs)}")
     return TrainResult(folder.uri, folder.best, folder.history, folder.curves, dataset.uri, config.protocol, best)

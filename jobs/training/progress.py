@@ -12,21 +12,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fer_data.errors import UserError
 
 
-@ray.remote(num_cpus=0)
 class ProgressBoard:
-    """An actor through which rank 0 reports to the driver, and the driver allows or stops further epochs.
+    """The class of an actor through which rank 0 reports to the driver, and the driver allows or stops further epochs.
 
-    With `gated`, no epoch begins before `allow` permits it. `name` is the run's.
+    With `gated`, no epoch begins before `allow` permits it. `name` is the run's; the driver knows the rows of its first
+    `finished` epochs.
     """
 
-    def __init__(self, name: str, *, gated: bool = False) -> None:
+    def __init__(self, name: str, *, finished: int, gated: bool = False) -> None:
         self._name = name
         self._allowed: int | None = 0 if gated else None
         self._stopped = False
         self._lines: list[str | dict[str, Any]] = []
         self._now: dict[str, Any] | None = None
         self._mistake: UserError | None = None
-        self._finished = 0
+        self._finished = finished
 
     def __repr__(self) -> str:
         return f"ProgressBoard({self._name})"  # The actor's name in Ray's dashboard.
@@ -58,13 +58,14 @@ class ProgressBoard:
     def update(self, **now: Any) -> None:
         self._now = now
 
-    def finish_epoch(self, row: dict[str, Any]) -> None:
-        self._lines.append(row)
+    def finish_epochs(self, history: list[dict[str, Any]]) -> None:
+        """Take the rows of all finished epochs: a worker may have died between saving one and reporting it."""
+        self._lines += history[self._finished :]
         self._now = None
-        self._finished = row["epoch"]
+        self._finished = max(self._finished, len(history))
 
     def finished(self) -> int:
-        """The last epoch that was finished since this board started; 0 for none."""
+        """The last finished epoch; 0 for none."""
         return self._finished
 
     def take(self, seen: int) -> tuple[list[str | dict[str, Any]], dict[str, Any] | None]:
@@ -150,7 +151,7 @@ class ProgressDisplay:
             )
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.out(line)
         self._last_line = time.monotonic()
 
 

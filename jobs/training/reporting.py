@@ -53,14 +53,11 @@ class Reporter:
     def communication_share(self, share: float) -> None:
         self._rank_gauges.set(communication_share=share)
 
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Set the gauges of a finished epoch; for rank 0."""
+    def epochs(self, history: list[dict[str, Any]]) -> None:
+        """Report the finished epochs, whose checkpoints are written, and set the gauges of the last; for rank 0."""
+        row = history[-1]
         self._gauges.set(step_seconds=row["seconds"] / self._steps_per_epoch, **{name: row[name] for name in _SHOWN})
-
-    def epoch_is_durable(self, row: dict[str, Any]) -> None:
-        """Report a finished epoch whose checkpoint is written; for rank 0."""
-        self.epoch(row)
-        ray.get(self._task.progress.finish_epoch.remote(row))
+        ray.get(self._task.progress.finish_epochs.remote(history))
 
     def fail(self, mistake: Exception) -> None:
         ray.get(self._task.progress.fail.remote(mistake))

@@ -22,15 +22,15 @@ class EpochWriter:
         self._writing: Future | None = None
 
     def begin(
-        self, model: keras.Model, card: Card, state: dict[str, np.ndarray], done: Callable[[dict[str, Any]], None]
+        self, model: keras.Model, card: Card, state: dict[str, np.ndarray], done: Callable[[list[dict[str, Any]]], None]
     ) -> None:
-        """Start to write `model`, which must not change meanwhile; then call `done` with the epoch's history row."""
+        """Start to write `model`, which must not change meanwhile; then call `done` with the history."""
         assert self._writing is None
 
         def write() -> None:
             save_checkpoint(self._folder.checkpoint(card.epoch), model, card, state)
             self._folder.publish(self._config, card.metrics, self._keep)
-            done(card.metrics[-1])
+            done(card.metrics)
 
         self._writing = self._thread.submit(write)
 

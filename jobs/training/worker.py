@@ -91,7 +91,7 @@ class _Worker:
         if self.history and self.collectives.rank == 0:
             self._say(f"resuming after epoch {len(self.history)}")
             self.folder.publish(self.config, self.history, self.task.keep)
-            self.report.epoch(self.history[-1])
+            self.report.epochs(self.history)
         try:
             while not why_finished(self.config, self.history):
                 epoch = len(self.history) + 1
@@ -240,7 +240,7 @@ class _Worker:
             configuration=asdict(self.config),
             metrics=list(self.history),
         )
-        self.writer.begin(self.rank.serving.model, card, self.rank.state.arrays(), self.report.epoch_is_durable)
+        self.writer.begin(self.rank.serving.model, card, self.rank.state.arrays(), self.report.epochs)
 
     def _settle(self) -> bool:
         """Wait until the last epoch's checkpoint is written; False when storage failed, which the board then reports.

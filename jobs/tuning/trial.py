@@ -70,8 +70,7 @@ class TrialRun(tune.Trainable):
             self._replayed = self._begin()
         row = self._replayed.pop(0) if self._replayed else self._train_epoch()
         self._history.append(row)
-        metric = f"validation_{self._config.monitor}"
-        result = {metric: worst(self._config.monitor)} | {k: v for k, v in row.items() if v is not None}
+        result = {self._config.metric: worst(self._config.monitor)} | {k: v for k, v in row.items() if v is not None}
         over = not self._replayed and why_finished(self._config, self._history) is not None
         return result | {tune.result.DONE: over}
 
@@ -128,7 +127,7 @@ class TrialRun(tune.Trainable):
     def _start(self) -> None:
         setup = self._setup
         name = f"{setup.sweep_uri.rpartition('/')[2]}-{self._name}"
-        self._board = ProgressBoard.remote(name, gated=True)  # type: ignore[attr-defined]
+        self._board: Any = ray.remote(num_cpus=0)(ProgressBoard).remote(name, finished=len(self._history), gated=True)
         self._seen = 0
         task = Task(
             name,

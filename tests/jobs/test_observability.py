@@ -103,7 +103,7 @@ def run(drawn_few, tmp_path_factory) -> tuple[list[str], Path, dict[tuple[str, s
     storage = tmp_path_factory.mktemp("watched")
     # So many epochs that it is still running when it is looked at, also on a fast machine.
     options = ("--epochs", "15", "--mlflow", f"sqlite:///{storage}/ml.db")
-    environment = os.environ | {"RAY_metrics_report_interval_ms": "1000", "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+    environment = os.environ | {"RAY_metrics_report_interval_ms": "1000"}
     values: dict[tuple[str, str], float] = {}
     process = subprocess.Popen(
         command(drawn_few, storage, *options),

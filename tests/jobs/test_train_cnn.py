@@ -155,7 +155,7 @@ def test_more_than_the_cluster_has_is_refused_with_what_it_has(drawn_set, tmp_pa
         (["--data", ""], "--data must name a data set"),
         (["--epochs", "0"], "--epochs must be 1 or more"),
         (["--storage", "ftp://host/runs"], "paths are local, s3:// or gs://"),
-        (["--batch-size", "1", "--workers", "2"], "--batch-size 1 cannot be shared"),
+        (["--batch-size", "1", "--workers", "2"], "--batch-size 1 is too small for 2 workers"),
     ],
 )
 def test_a_users_mistake_gets_one_line_and_exit_code_two(options, message, drawn_set, tmp_path, capsys):

@@ -24,7 +24,7 @@ EPOCHS = 4
 COMPACT = ("jobs/train_cnn.py", "--model", "compact", "--epochs", str(EPOCHS), "--batch-size", "50", "--ema", "0.9")
 COMPACT += ("--calibrate",)
 RESNET50 = ("jobs/train_resnet.py", "--epochs", "2", "--batch-size", "12", "--optimizer", "sgd", "--freeze", "stem=1")
-HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+HASTE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "15"}
 """For how long a driver hopes that a Ray that was killed comes back: a minute, by default."""
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.training.config import ScheduleConfig, TrainConfig
-from jobs.training.schedule import best_epoch, learning_rate, plateau_reductions, why_finished
+from jobs.training.schedule import best_row, learning_rate, plateau_reductions, why_finished
 
 
 def history(*losses, metric="loss"):
@@ -37,12 +37,12 @@ def test_a_plateau_is_counted_each_time_patience_runs_out():
 
 
 def test_the_best_epoch_is_the_earliest_with_the_best_value():
-    assert best_epoch(TrainConfig(monitor="loss"), history(3, 1, 2, 1)) == 2
-    assert best_epoch(TrainConfig(monitor="accuracy"), history(0.1, 0.4, 0.4, metric="accuracy")) == 2
+    assert best_row(TrainConfig(monitor="loss"), history(3, 1, 2, 1))["epoch"] == 2
+    assert best_row(TrainConfig(monitor="accuracy"), history(0.1, 0.4, 0.4, metric="accuracy"))["epoch"] == 2
 
 
 def test_a_value_that_is_missing_or_not_a_number_is_never_the_best():
-    assert best_epoch(TrainConfig(), history(float("nan"), None, 7)) == 3
+    assert best_row(TrainConfig(), history(float("nan"), None, 7))["epoch"] == 3
 
 
 def test_a_run_ends_with_its_epochs_or_when_patience_runs_out():

@@ -1,0 +1,71 @@
+"""What a run reports while it goes on."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import ray
+
+from cluster.connect import WorkerResources, start_local
+from fer_data.dataset import open_dataset
+from jobs.training.driver import run_workers
+from jobs.training.progress import ProgressBoard
+from jobs.training.recipes import RECIPES
+from jobs.training.run_folder import RunFolder
+from jobs.training.task import Task
+from tests.processes import PATIENCE_SECONDS, descendants, kill
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def own_ray() -> Iterator[None]:
+    start_local()
+    yield
+    ray.shutdown()
+
+
+def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker(drawn_few, tmp_path, own_ray):
+    reached, killed = tmp_path / "reached", tmp_path / "killed"
+
+    class Deaf(ProgressBoard):
+        """Does not hear the first report; meanwhile the worker is killed."""
+
+        def finish_epochs(self, history: list) -> None:
+            if killed.exists():
+                return super().finish_epochs(history)
+            reached.touch()
+            while not killed.exists():
+                time.sleep(0.01)
+
+    dataset = open_dataset(drawn_few)
+    config = replace(RECIPES["compact"], data=drawn_few, epochs=2, batch_size=50)
+    run = RunFolder(str(tmp_path / "run"))
+    run.start(config, dataset.manifest.fingerprint, overwrite=False)
+    board = ray.remote(num_cpus=0)(Deaf).remote("run", finished=0, gated=True)
+    task = Task("run", config, run.uri, dataset, threads=1, keep=2, stall_timeout=600, progress=board)
+    options = {"workers": (1, 1), "max_failures": 1}
+    running = threading.Thread(target=run_workers, args=(task, WorkerResources(1, 0)), kwargs=options, daemon=True)
+
+    def reported() -> list[int]:
+        lines, _ = ray.get(board.take.remote(0))
+        return [line["epoch"] for line in lines if isinstance(line, dict)]
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    board.allow.remote(1)
+    running.start()
+    wait_for(reached.exists)
+    kill(pid for pid, command in descendants(os.getpid()).items() if "ray::RayTrainWorker" in command)
+    killed.touch()
+    wait_for(lambda: reported() == [1])
+    board.allow.remote(2)
+    running.join(PATIENCE_SECONDS)
+    assert reported() == [1, 2]
