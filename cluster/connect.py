@@ -110,18 +110,13 @@ def worker_resources(
         raise UserError(f"{option} {workers} --device gpu needs {workers} GPUs, but {has}")
     wanted = [cpus_per_worker] if cpus_per_worker else range(max(1, cpus // workers), 0, -1)
     for cpu in wanted:
-        if room(nodes, WorkerResources(cpu, int(on_gpu))) >= workers:
+        if room(nodes, cpu, int(on_gpu)) >= workers:
             return WorkerResources(cpu, int(on_gpu))
     each = _count(cpus_per_worker or 1, "CPU")
     raise UserError(f"{option} {workers} needs {each} for each worker, but {has}: ask for fewer workers")
 
 
-def room(nodes: list[dict], each: WorkerResources) -> int:
-    """How many workers that reserve `each` fit on `nodes` at the same time."""
-    return room_for(nodes, each.cpus, each.gpus)
-
-
-def room_for(nodes: list[dict], cpus: int, gpus: float) -> int:
+def room(nodes: list[dict], cpus: int, gpus: float) -> int:
     """How many processes fit on `nodes` at once, each with `cpus` and `gpus` (a part of one GPU, or whole GPUs).
 
     A process reserves all of its resources on one machine.

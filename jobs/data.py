@@ -13,7 +13,7 @@ def open_data(data: str | None, console: Console) -> PreparedDataset:
     """
     if data is not None:
         return open_or_prepare(data)
-    console.print("no --data: using the built-in drawn faces, not photographs")
+    console.out("no --data: using the built-in drawn faces, not photographs")
     from fer_data.drawn_faces import prepared_drawn_faces
 
     return prepared_drawn_faces()

@@ -23,18 +23,18 @@ from jobs.evaluation.options import EvaluateOptions
 def main(argv: Sequence[str] | None = None) -> None:
     """Score and report, or rank finished reports."""
     options = parse(EvaluateOptions, argv, description=__doc__)
-    console = Console()
+    console = Console(highlight=False)
     if options.compare:
         from jobs.evaluation.report.leaderboard import compare
 
         ranking = compare(options.compare, options.out, console)
-        console.print(f"ranking {ranking}", highlight=False, soft_wrap=True)
+        console.out(f"ranking {ranking}")
         return
     # Ray takes seconds to import, so the options are checked first.
     from jobs.evaluation.driver import evaluate
 
     report = evaluate(options, console)
-    console.print(f"report {report}/report.html\ntables {report}/*.parquet", highlight=False, soft_wrap=True)
+    console.out(f"report {report}/report.html\ntables {report}/*.parquet")
 
 
 if __name__ == "__main__":

@@ -47,14 +47,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from fer_models.checkpoint_files import read_card
     from jobs.data import open_data
 
-    console = Console()
+    console = Console(highlight=False)
     uri = absolute(options.checkpoint)
     card = read_card(uri)
     dataset = open_data(options.data or card.configuration.get("data"), console)
     if dataset.manifest.fingerprint != card.data_fingerprint:
-        console.print(
-            f"warning: {redacted(uri)} was trained on other data than {redacted(dataset.uri)}", soft_wrap=True
-        )
+        console.out(f"warning: {redacted(uri)} was trained on other data than {redacted(dataset.uri)}")
     card = export(uri, options.formats, dataset)
     for name in options.formats:
         measured = card.exports[FORMATS[name]]
@@ -66,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             faces, difference = measured["faces"], measured["largest_difference"]
             result = f"equals Keras on {faces} validation faces, within {difference:.0e}"
-        console.print(f"{join(redacted(uri), FORMATS[name])}  {result}", highlight=False, soft_wrap=True)
+        console.out(f"{join(redacted(uri), FORMATS[name])}  {result}")
 
 
 if __name__ == "__main__":

@@ -62,13 +62,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         decode=decode,
         overwrite=options.overwrite,
     )
-    console = Console()
+    console = Console(highlight=False)
     console.print(counts_table(dataset.manifest))
     console.print(audit_table(dataset.manifest.audit))
-    console.print(f"Rejected rows: {dataset.manifest.rejected:,}")
+    console.out(f"Rejected rows: {dataset.manifest.rejected:,}")
     for reason, count in rejected_reasons(dataset)[:10]:
-        console.print(f"  {count:,} rows: {reason}", markup=False)
-    console.print(f"Prepared in {dataset.uri} (fingerprint {dataset.manifest.fingerprint})", soft_wrap=True)
+        console.out(f"  {count:,} rows: {reason}")
+    console.out(f"Prepared in {dataset.uri} (fingerprint {dataset.manifest.fingerprint})")
 
 
 def counts_table(manifest: Manifest) -> Table:

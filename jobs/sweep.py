@@ -26,10 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", MANY_WORKERS)
     from jobs.tuning.driver import sweep  # Ray takes seconds to import, so the options are checked first.
 
-    console = Console()
+    console = Console(highlight=False)
     result = sweep(options, console)
     for name in ("checkpoint", "config", "report"):
-        console.print(f"{name:10} {getattr(result, name)}", highlight=False, soft_wrap=True)
+        console.out(f"{name:10} {getattr(result, name)}")
 
 
 if __name__ == "__main__":

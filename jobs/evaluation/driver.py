@@ -1,8 +1,7 @@
 """The driver of an evaluation: check the input, score with Ray Data, write the report."""
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +21,6 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
 
     Raises UserError for bad input and for storage that fails, without leaving a report.
     """
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     target = absolute(options.out or "")
     check_target(target, options.overwrite)
     request = Request.from_options(options, console)
@@ -35,24 +33,24 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
         images, left = (sum(shard.rows for shard in shards) for shards in (request.shards, remaining))
         one = len(request.contenders) == 1
         what = request.contenders[0].label if one else f"{len(request.contenders)} checkpoints"
-        say(f"{what} on {images:,} images of {', '.join(options.split)}, {redacted(request.dataset.uri)}")
+        console.out(f"{what} on {images:,} images of {', '.join(options.split)}, {redacted(request.dataset.uri)}")
         if left < images:
-            say(f"resuming: {images - left:,} images are scored already")
+            console.out(f"resuming: {images - left:,} images are scored already")
         about = _score(request, remaining, folder, console) if remaining else folder.recall()
-        _warn(request, about, say)
+        _warn(request, about, console)
         write_report(request, about, folder, console)
         folder.publish(request.shards)
     return target
 
 
-def _warn(request: Request, about: dict[str, Any], say: Callable[[str], None]) -> None:
+def _warn(request: Request, about: dict[str, Any], console: Console) -> None:
     """Print the warnings of the actors, and which contenders were trained on the rows that they are evaluated on."""
     for name, warnings in about.get("warnings", {}).items():
         for warning in warnings:
-            say(f"warning: {name}: {warning}")
+            console.out(f"warning: {name}: {warning}")
     for contender in request.contenders:
         for split in trained_on(contender, request.options.split, request.options.protocol):
-            say(
+            console.out(
                 f"warning: {contender.label} was trained on images of {split}: its metrics there do not show how it "
                 "does on new images"
             )
@@ -70,14 +68,13 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     from jobs.evaluation.scoring.placement import find_room
     from jobs.gpus import are_rehearsed, check_gpus
 
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     options = request.options
     connect()
-    pool = find_room(options, request.contenders, say)
+    pool = find_room(options, request.contenders, console.out)
     if pool.gpus and any(contender.kind in KERAS_KINDS for contender in request.contenders):
-        check_gpus(ray.nodes(), pool.gpus, say)
+        check_gpus(ray.nodes(), pool.gpus, console.out)
     gpus = f" and {pool.gpus:g} GPU(s)" if pool.gpus else ""
-    say(f"{pool.workers} worker(s) of {pool.cpus} CPU(s){gpus} each")
+    console.out(f"{pool.workers} worker(s) of {pool.cpus} CPU(s){gpus} each")
     task = ScoringTask(
         absolute(options.out or "").rpartition("/")[2],
         request.contenders,

@@ -96,12 +96,9 @@ class ReportFolder:
         self.write_table(f"predictions/{shard.file_name}", predictions)
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Write a Parquet file. Equal tables give equal bytes."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self.write(name, sink.getvalue())
+        self.write(name, parquet_bytes(table))
 
-    def write(self, name: str, content: bytes | pa.Buffer) -> None:
+    def write(self, name: str, content: bytes) -> None:
         """Write the file `name` of the report, complete or not at all."""
         path = self.folder / name
         temporary = path.with_name(f".writing-{path.name}")
@@ -148,6 +145,13 @@ class ReportFolder:
             self._place.rename(old)
         self.folder.rename(self._place)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A Parquet file. Equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
 
 
 def check_target(target: str, overwrite: bool) -> None:

@@ -19,8 +19,8 @@ def run_training_job(
     options = parse_train_options(argv, job, description, defaults)
     from jobs.training.driver import train  # Ray takes seconds to import, so the options are checked first.
 
-    console = Console()
+    console = Console(highlight=False)
     result = train(options.train, options.run, console)
     for name in ("checkpoint", "history", "curves"):
-        console.print(f"{name:10} {getattr(result, name)}", highlight=False, soft_wrap=True)
+        console.out(f"{name:10} {getattr(result, name)}")
     return result

@@ -215,6 +215,16 @@ class TrainConfig:
             arguments |= value.builder_arguments() if isinstance(value, BackboneConfig) else {option: value}
         return {option: value for option, value in arguments.items() if value is not None}
 
+    @property
+    def metric(self) -> str:
+        """The column of the history that chooses the best epoch, and the best trial of a sweep."""
+        return f"validation_{self.monitor}"
+
+    @property
+    def mode(self) -> str:
+        """Whether the `min` or the `max` of `metric` is best."""
+        return "min" if self.monitor == "loss" else "max"
+
     def identity(self, data_fingerprint: str) -> str:
         """Eight hexadecimal digits, equal for runs that compute the same thing from the same data."""
         values = asdict(replace(self, data=None)) | {"data_fingerprint": data_fingerprint}

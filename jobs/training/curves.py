@@ -1,11 +1,10 @@
 """Plot the history of a run: each metric over the epochs, for training and validation."""
 
-import io
-
 import pandas as pd
 from matplotlib.figure import Figure
 
 from fer_models.metrics import HISTORY, METRICS
+from jobs.png import png
 
 _COLOURS = {"training": "#999999", "validation": "#0b6e99"}
 
@@ -40,6 +39,4 @@ def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: b
         axis.set_xlabel("epoch")
     axes.flat[1].legend(frameon=False)
     figure.suptitle(f"{title} (best: epoch {best_epoch})")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110)
-    return png.getvalue()
+    return png(figure)

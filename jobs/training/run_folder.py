@@ -39,7 +39,7 @@ from fer_models.checkpoint_files import (
     verify,
 )
 from jobs.training.config import TrainConfig
-from jobs.training.schedule import History, best_epoch
+from jobs.training.schedule import History, best_row
 
 CONFIG_FILE = "config.json"
 _EPOCH = re.compile(r"epoch-(\d{4,})")
@@ -59,24 +59,14 @@ class RunFolder:
 
     def start(self, config: TrainConfig, data_fingerprint: str, *, overwrite: bool) -> None:
         """Claim the folder for `config`. Raises UserError when it holds something else."""
-        where = join(self.uri, CONFIG_FILE)
-        begun = exists(where)
-        if not begun and not is_vacant(self.uri):
-            raise UserError(f"{redacted(self.uri)} exists and is not a run: choose another --name")
-        if overwrite:
-            delete_folder(self.uri)
-        elif begun:
-            before = TrainConfig.read(where)
-            changed = differences(before, config)
+
+        def changed() -> list[str]:
             latest = self.latest()
-            if latest and latest.data_fingerprint != data_fingerprint:
-                changed.append("the data")
-            if changed:
-                raise UserError(
-                    f"{redacted(self.uri)} holds a run with other settings ({'; '.join(changed)}): choose another "
-                    "--name, or discard it with --overwrite"
-                )
-        write_file(where, config.to_json().encode())
+            other_data = latest and latest.data_fingerprint != data_fingerprint
+            before = TrainConfig.read(join(self.uri, CONFIG_FILE))
+            return differences(before, config) + ["the data"] * bool(other_data)
+
+        claim(self.uri, CONFIG_FILE, config.to_json().encode(), "run", changed=changed, overwrite=overwrite)
 
     def epochs(self) -> list[int]:
         """The epochs that have a checkpoint folder, intact or not, in order."""
@@ -106,7 +96,7 @@ class RunFolder:
 
     def publish_best(self, config: TrainConfig, history: History) -> None:
         """Copy the best epoch's model to `best`, unless it is there already."""
-        epoch = best_epoch(config, history)
+        epoch = best_row(config, history)["epoch"]
         try:
             if read_card(self.best).epoch == epoch:
                 return
@@ -130,10 +120,26 @@ class RunFolder:
 
     def _write_history(self, history: History) -> None:
         frame = history_frame(history)
-        parquet = io.BytesIO()
-        frame.to_parquet(parquet, index=False)
-        write_file(join(self.uri, "history.parquet"), parquet.getvalue())
+        write_file(join(self.uri, "history.parquet"), frame.to_parquet(index=False))
         write_file(self.history, frame.to_csv(index=False).encode())
+
+
+def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[], list[str]], overwrite: bool) -> None:
+    """Begin, or go on with, a folder of a run or sweep: its file `name` says in `content` what it computes.
+
+    Raises UserError if the folder holds something else, or if its settings have `changed`.
+    """
+    begun = exists(join(uri, name))
+    if not begun and not is_vacant(uri):
+        raise UserError(f"{redacted(uri)} exists and is not a {what}: choose another --name")
+    if overwrite:
+        delete_folder(uri)
+    elif begun and (differ := changed()):
+        raise UserError(
+            f"{redacted(uri)} holds a {what} with other settings ({'; '.join(differ)}): choose another --name, or "
+            "discard it with --overwrite"
+        )
+    write_file(join(uri, name), content)
 
 
 def history_frame(rows: History) -> pd.DataFrame:

@@ -36,36 +36,30 @@ def plateau_reductions(config: TrainConfig, history: History) -> int:
     reductions, waited, best = 0, 0, -math.inf
     for row in history:
         waited += 1
-        if (score := _score(config, row)) > best:
-            best, waited = score, 0
+        if (value := score(config, row)) > best:
+            best, waited = value, 0
         elif waited == config.schedule.plateau_patience:
             reductions, waited = reductions + 1, 0
     return reductions
 
 
-def best_epoch(config: TrainConfig, history: History) -> int:
-    """The first epoch (from 1) with the best monitored value. Raises ValueError for an empty history."""
-    best = max(history, key=lambda row: (_score(config, row), -row["epoch"]))
-    return int(best["epoch"])
-
-
-def is_better(config: TrainConfig, row: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the epoch of `row` beats that of `other` by the monitored metric."""
-    return _score(config, row) > _score(config, other)
+def best_row(config: TrainConfig, history: History) -> dict[str, Any]:
+    """The row of the first epoch with the best monitored value. Raises ValueError for an empty history."""
+    return max(history, key=lambda row: (score(config, row), -row["epoch"]))
 
 
 def why_finished(config: TrainConfig, history: History) -> str | None:
     """Why no further epoch is due, or None when one is."""
     if len(history) >= config.epochs:
         return f"all {config.epochs} epochs done"
-    if config.patience and history and len(history) - best_epoch(config, history) >= config.patience:
+    if config.patience and history and len(history) - best_row(config, history)["epoch"] >= config.patience:
         return f"no better validation {config.monitor} for {config.patience} epochs"
     return None
 
 
-def _score(config: TrainConfig, row: dict[str, Any]) -> float:
-    """The monitored value, negated if lower is better; -inf if it is undefined."""
-    value = row[f"validation_{config.monitor}"]
+def score(config: TrainConfig, row: dict[str, Any]) -> float:
+    """The monitored value of an epoch, negated if lower is better; -inf if it is undefined."""
+    value = row[config.metric]
     if value is None or math.isnan(value):
         return -math.inf
-    return -value if config.monitor == "loss" else value
+    return -value if config.mode == "min" else value

@@ -29,16 +29,16 @@ class SweepBoard(tune.Callback, tune.Stopper):
         self._sweep, self._console = sweep, console
         budget = sweep.budget_seconds
         self._deadline = time.monotonic() + budget if budget else float("inf")
-        self._sign = -1 if sweep.mode == "min" else 1
+        self._sign = -1 if sweep.base.mode == "min" else 1
         self._best: tuple[float, str] | None = None
         self._trials_over = 0
         self.storage_error: StorageError | None = None
         name = sweep.folder.uri.rpartition("/")[2]
-        self.telemetry = Telemetry(run=name, model=sweep.base.model, metric=sweep.metric)
+        self.telemetry = Telemetry(run=name, model=sweep.base.model, metric=sweep.base.metric)
         for trial in sweep.folder.trials():
             self._trials_over += trial.outcome is not None
             if (row := trial.best(sweep.base)) is not None:
-                self._take(trial.name, row[sweep.metric])
+                self._take(trial.name, row[sweep.base.metric])
         self.telemetry.set(sweep_trials_over=self._trials_over)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,11 +53,11 @@ class SweepBoard(tune.Callback, tune.Stopper):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
     ) -> None:
-        metric = self._sweep.metric
+        metric = self._sweep.base.metric
         name, value = trial.config[TRIAL_KEY], result[metric]
         self._take(name, value)
         assert self._best is not None
-        self._print(
+        self._console.out(
             f"trial {name}  epoch {result['epoch']}/{self._sweep.base.epochs}  {metric.replace('_', ' ')} {value:.4f}  "
             f"(best {self._best[0]:.4f}, trial {self._best[1]})"
         )
@@ -85,7 +85,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
             self.storage_error = cause
             return
         if not isinstance(cause, UserError):
-            self._print(str(error))  # It contains the traceback.
+            self._console.out(str(error))  # It contains the traceback.
         self._over(trial, Outcome("failed", f"{type(cause).__name__}: {one_line(cause)}"))
 
     def _over(self, trial: TuneTrial, outcome: Outcome) -> None:
@@ -101,10 +101,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
         self.telemetry.set(sweep_trials_over=self._trials_over)
         if self._sweep.scheduler.scheduler != "pbt":
             folder.clear(name)
-        self._print(f"trial {name}  {outcome.why}" + (f": {outcome.error}" if outcome.error else ""))
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.out(f"trial {name}  {outcome.why}" + (f": {outcome.error}" if outcome.error else ""))
 
 
 def _error_of(trial: TuneTrial) -> BaseException:

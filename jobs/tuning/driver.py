@@ -51,9 +51,6 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     Raises UserError for bad input, and SweepFailedError when all trials fail.
     """
 
-    def say(message: str) -> None:
-        console.print(message, highlight=False, markup=False, soft_wrap=True)
-
     given = absolute_paths(options.train)
     base = resolved(given)
     space = open_space(options.search.space, base)
@@ -76,19 +73,19 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
     resolve(folder.uri)  # Refuses an unknown scheme before Ray starts.
 
     connect()
-    resources = _resources(options.run, say)
-    at_a_time = room(ray.nodes(), resources) // options.run.workers_per_trial
+    resources = _resources(options.run, console.out)
+    at_a_time = room(ray.nodes(), resources.cpus, resources.gpus) // options.run.workers_per_trial
     if options.scheduler.scheduler == "pbt":
         _check_population(this, at_a_time)
     if resources.gpus:
-        check_gpus(ray.nodes(), resources.gpus, say)
+        check_gpus(ray.nodes(), resources.gpus, console.out)
     folder.start(identity, overwrite=options.run.overwrite)
-    say(f"{base.model}: {options.search.trials} trials over {len(space)} parameters, {at_a_time} at a time")
-    say(f"sweep {redacted(folder.uri)}")
+    console.out(f"{base.model}: {options.search.trials} trials over {len(space)} parameters, {at_a_time} at a time")
+    console.out(f"sweep {redacted(folder.uri)}")
     past = folder.trials()
     over = sum(trial.outcome is not None for trial in past)
     if past:
-        say(f"resuming: {over} trials are over, {len(past) - over} continue")
+        console.out(f"resuming: {over} trials are over, {len(past) - over} continue")
     if due := max(options.search.trials, len(past)) - over:
         keep = base.epochs + 1 if options.scheduler.scheduler == "pbt" else 2
         setup = TrialSetup(folder.uri, given, dataset, resources, options.run, keep)
@@ -100,7 +97,7 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
         errors = [trial.outcome.error for trial in folder.trials() if trial.outcome and trial.outcome.error]
         raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
     for line in [*summary(folder.trials(), best, base), *commands(folder, base)]:
-        say(line)
+        console.out(line)
     return SweepResult(
         folder.uri, *(join(folder.uri, name) for name in ("best/checkpoint", "best/config.json", "report.html"))
     )

@@ -1,6 +1,5 @@
 """The plots of a sweep, as PNG, narrow enough to be read on a phone."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from jobs.png import png
 
 WIDTH = 5.0  # inches
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
@@ -35,7 +36,7 @@ def best_so_far(history: pd.DataFrame, metric: str, lower_is_better: bool) -> by
         axis.set_xlabel(label, fontsize=9)
         _tidy(axis, metric)
     figure.axes[0].legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def parameter_scatter(trials: pd.DataFrame, name: str, log: bool, metric: str) -> bytes:
@@ -57,7 +58,7 @@ def parameter_scatter(trials: pd.DataFrame, name: str, log: bool, metric: str) -
     axis.set_xlabel(name, fontsize=9)
     _tidy(axis, metric)
     axis.legend(frameon=False, fontsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 def importance_bars(importances: Mapping[str, float]) -> bytes:
@@ -69,7 +70,7 @@ def importance_bars(importances: Mapping[str, float]) -> bytes:
     axis.tick_params(labelsize=8)
     axis.set_xlabel("share of the differences between trials that it explains", fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def learning_curves(history: pd.DataFrame, metric: str, rungs: Sequence[int]) -> bytes:
@@ -93,7 +94,7 @@ def learning_curves(history: pd.DataFrame, metric: str, rungs: Sequence[int]) ->
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _tidy(axis, metric)
     axis.legend(frameon=False, fontsize=7)
-    return _png(figure)
+    return png(figure)
 
 
 def parallel_coordinates(trials: pd.DataFrame, logs: Mapping[str, bool], metric: str, lower_is_better: bool) -> bytes:
@@ -136,7 +137,7 @@ def parallel_coordinates(trials: pd.DataFrame, logs: Mapping[str, bool], metric:
         axis.text(1, row - 0.12, greatest, fontsize=6.5, color="#555555", ha="right")
     axis.grid(axis="y", alpha=0.3)
     axis.spines[:].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def _tidy(axis: Axes, metric: str) -> None:
@@ -144,9 +145,3 @@ def _tidy(axis: Axes, metric: str) -> None:
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-
-
-def _png(figure: Figure) -> bytes:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150)
-    return png.getvalue()

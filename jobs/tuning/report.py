@@ -1,7 +1,6 @@
 """The results of a sweep: tables, plots, the best trial's checkpoint and configuration, and a page."""
 
 import base64
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,13 +32,13 @@ def publish(sweep: Sweep) -> Trial | None:
     folder, base = sweep.folder, sweep.base
     trials = folder.trials()
     table = trials_table(trials, base, sweep.space)
-    _write_table(folder, "trials", table)
+    write_file(join(folder.uri, "trials.parquet"), table.to_parquet(index=False))
     write_file(join(folder.uri, "trials.csv"), table.to_csv(index=False).encode())
     best = best_trial(trials, base)
     if best is None:
         return None
     history = history_table(trials)
-    _write_table(folder, "history", history)
+    write_file(join(folder.uri, "history.parquet"), history.to_parquet(index=False))
     run = folder.run(best.name)
     write_file(join(folder.uri, "best", "config.json"), read_file(join(run.uri, CONFIG_FILE)))
     source = run.best
@@ -59,11 +58,11 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
     row, first = best.best(base), trials[0].best(base)
     assert row is not None
     metric = base.monitor.replace("_", "-")
-    key = f"validation_{base.monitor}"
     epochs = sum(len(trial.history) for trial in trials)
-    lines = [f"best: trial {best.name}, validation {metric} {row[key]:.4f} after epoch {row['epoch']} of {base.epochs}"]
-    if best.name != trials[0].name and first is not None and first[key] is not None:
-        lines.append(f"the initial configuration (trial {trials[0].name}) reached {first[key]:.4f}")
+    value, epoch = row[base.metric], row["epoch"]
+    lines = [f"best: trial {best.name}, validation {metric} {value:.4f} after epoch {epoch} of {base.epochs}"]
+    if best.name != trials[0].name and first is not None and first[base.metric] is not None:
+        lines.append(f"the initial configuration (trial {trials[0].name}) reached {first[base.metric]:.4f}")
     elif best.name == trials[0].name:
         lines.append("no trial beat the initial configuration")
     changed = ", ".join(f"{name} {_short(value)}" for name, value in best.parameters.items())
@@ -84,7 +83,7 @@ def commands(folder: SweepFolder, base: TrainConfig) -> list[str]:
 
 
 def _pictures(sweep: Sweep, table: pd.DataFrame, history: pd.DataFrame) -> dict[str, bytes]:
-    metric, mode = sweep.metric, sweep.mode
+    metric, mode = sweep.base.metric, sweep.base.mode
     logs = {name: isinstance(domain, Range) and domain.log for name, domain in sweep.space.items()}
     pictures = {
         "best_so_far": plots.best_so_far(history, metric, mode == "min"),
@@ -127,8 +126,9 @@ def _page(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    headings = ["trial", *dict.fromkeys([sweep.metric, *_COLUMNS]), *sweep.space, "epochs", "stopped"]
-    ordered = table.sort_values(sweep.metric, ascending=sweep.mode == "min", na_position="last", kind="stable")
+    metric, ascending = sweep.base.metric, sweep.base.mode == "min"
+    headings = ["trial", *dict.fromkeys([metric, *_COLUMNS]), *sweep.space, "epochs", "stopped"]
+    ordered = table.sort_values(metric, ascending=ascending, na_position="last", kind="stable")
     others = [name for name in pictures if name.startswith("parameter-")]
     sections = [
         (
@@ -163,12 +163,6 @@ def _page(
         headings=[heading.replace("validation_", "").replace("_", " ") for heading in headings],
         rows=[[_short(row[heading]) for heading in headings] for row in ordered.to_dict("records")],
     )
-
-
-def _write_table(folder: SweepFolder, name: str, table: pd.DataFrame) -> None:
-    parquet = io.BytesIO()
-    table.to_parquet(parquet, index=False)
-    write_file(join(folder.uri, f"{name}.parquet"), parquet.getvalue())
 
 
 def _short(value: Any) -> str:

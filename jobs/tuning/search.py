@@ -28,17 +28,12 @@ _NEVER_MUTATED = ("warmup_epochs", "batch_size")
 """Parameters that cannot change during a run."""
 
 
-def metric_and_mode(base: TrainConfig) -> tuple[str, str]:
-    """The column of the history that compares trials, and whether its `min` or its `max` is best."""
-    return f"validation_{base.monitor}", "min" if base.monitor == "loss" else "max"
-
-
 def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Trial]) -> OptunaSearch:
     """Optuna over `space`, given the finished trials of `past`; it starts with the unfinished ones.
 
     The first trial of a sweep is `base` itself. `kind` is tpe or random; the seed of `base` seeds both.
     """
-    metric, mode = metric_and_mode(base)
+    metric, mode = base.metric, base.mode
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(base.seed)
     if kind == "random":
@@ -101,7 +96,7 @@ def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
 
 def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, past: Sequence[Trial]) -> TrialScheduler:
     """Ray Tune's scheduler, given the results of the finished trials of `past`."""
-    metric, mode = metric_and_mode(base)
+    metric, mode = base.metric, base.mode
     if config.scheduler == "none":
         return FIFOScheduler()
     if config.scheduler == "pbt":

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from jobs.training.config import TrainConfig
 from jobs.tuning.options import SchedulerConfig, SearchOptions
-from jobs.tuning.search import metric_and_mode
 from jobs.tuning.spaces import Space
 from jobs.tuning.sweep_folder import SweepFolder
 
@@ -18,16 +17,6 @@ class Sweep:
     space: Space
     search: SearchOptions
     scheduler: SchedulerConfig
-
-    @property
-    def metric(self) -> str:
-        """The column of the history that compares trials."""
-        return metric_and_mode(self.base)[0]
-
-    @property
-    def mode(self) -> str:
-        """Whether the `min` or the `max` of the metric is best."""
-        return metric_and_mode(self.base)[1]
 
     @property
     def budget_seconds(self) -> float | None:

@@ -22,7 +22,6 @@ from fer_data.errors import UserError
 from fer_data.storage import (
     delete_folder,
     exists,
-    is_vacant,
     join,
     one_line,
     read_file,
@@ -33,8 +32,8 @@ from fer_data.storage import (
 )
 from jobs.training import run_folder
 from jobs.training.config import TrainConfig
-from jobs.training.run_folder import RunFolder
-from jobs.training.schedule import best_epoch
+from jobs.training.run_folder import RunFolder, claim
+from jobs.training.schedule import best_row
 from jobs.tuning.spaces import Parameters, Space, differences, to_json
 
 SETTINGS, TRIAL, OUTCOME = "sweep.json", "trial.json", "outcome.json"
@@ -60,10 +59,7 @@ class Trial:
 
     def best(self, config: TrainConfig) -> dict[str, Any] | None:
         """The row of its best epoch by the metric that `config` monitors; None before the first epoch."""
-        if not self.history:
-            return None
-        epoch = best_epoch(config, self.history)
-        return next(row for row in self.history if row["epoch"] == epoch)
+        return best_row(config, self.history) if self.history else None
 
 
 class SweepFolder:
@@ -74,21 +70,11 @@ class SweepFolder:
 
     def start(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Claim the folder for a sweep of `settings`. Raises UserError, with the differences, if another has it."""
-        where = join(self.uri, SETTINGS)
-        begun = exists(where)
-        if not begun and not is_vacant(self.uri):
-            raise UserError(f"{redacted(self.uri)} exists and is not a sweep: choose another --name")
-        if overwrite:
-            delete_folder(self.uri)
-        elif begun:
-            changed = _changes(self._json(SETTINGS), settings)
-            if changed:
-                raise UserError(
-                    f"{redacted(self.uri)} holds a sweep with other settings ({'; '.join(changed)}): choose another "
-                    "--name, or discard it with --overwrite"
-                )
-            return
-        write_file(where, _dump(settings))
+        claim(
+            *(self.uri, SETTINGS, _dump(settings), "sweep"),
+            changed=lambda: _changes(self._json(SETTINGS), settings),
+            overwrite=overwrite,
+        )
 
     def run(self, trial: str) -> RunFolder:
         return RunFolder(join(self.uri, "trials", trial))

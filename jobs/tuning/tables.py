@@ -6,19 +6,15 @@ import pandas as pd
 
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import history_frame
-from jobs.training.schedule import is_better
+from jobs.training.schedule import score
 from jobs.tuning.spaces import Space, configured
 from jobs.tuning.sweep_folder import Trial
 
 
 def best_trial(trials: Sequence[Trial], base: TrainConfig) -> Trial | None:
     """The first trial with the best epoch, by the metric that `base` monitors; None before any epoch."""
-    best, best_row = None, None
-    for trial in trials:
-        row = trial.best(base)
-        if row and (best_row is None or is_better(base, row, best_row)):
-            best, best_row = trial, row
-    return best
+    scores = [(score(base, row), trial) for trial in trials if (row := trial.best(base))]
+    return max(scores, key=lambda pair: pair[0], default=(None, None))[1]
 
 
 def trials_table(trials: Sequence[Trial], base: TrainConfig, space: Space) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Rank the checkpoints of finished reports by their tables, without scoring anything."""
 
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -11,11 +10,11 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from fer_data.errors import UserError
-from fer_data.storage import absolute, join, one_line, read_file, redacted, reported, resolve
+from fer_data.storage import UNFINISHED, absolute, join, one_line, read_file, redacted, reported, resolve, write_file
 from jobs.evaluation.report.ranking import Row, ranked
 from jobs.evaluation.report.schemas import LEADERBOARD, METRICS
 from jobs.evaluation.report.terminal import figures_table, main_figures
-from jobs.evaluation.report_folder import RUN_FILE
+from jobs.evaluation.report_folder import RUN_FILE, parquet_bytes
 
 LEADERBOARD_FILE = "leaderboard.parquet"
 
@@ -33,7 +32,7 @@ def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
             rows += _rows(report)
         elif os.path.lexists(report):
             if not (Path(report) / LEADERBOARD_FILE).exists():
-                console.print(f"skipped {report}: not a finished report", highlight=False, soft_wrap=True)
+                console.out(f"skipped {report}: not a finished report")
         else:
             raise UserError(f"{redacted(report)} does not exist: give the folders of finished reports")
     if not rows:
@@ -43,11 +42,8 @@ def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
     _print(ranking, console)
     folder = absolute(out) if out else join(str(Path(absolute(reports[0])).parent), "leaderboard")
     table = pa.Table.from_pylist(ranking, schema=LEADERBOARD)
-    parquet = io.BytesIO()
-    pq.write_table(table, parquet, compression="zstd")
     csv = table.to_pandas().to_csv(index=False).encode()
-    with reported(folder, "write the ranking to"):
-        _write(folder, {LEADERBOARD_FILE: parquet.getvalue(), "leaderboard.csv": csv})
+    _write(folder, {LEADERBOARD_FILE: parquet_bytes(table), "leaderboard.csv": csv})
     return folder
 
 
@@ -106,10 +102,8 @@ def _print(ranking: Sequence[Row], console: Console) -> None:
 
 def _write(folder: str, files: dict[str, bytes]) -> None:
     path = Path(folder)
-    if path.exists() and (not path.is_dir() or any(entry.name not in files for entry in path.iterdir())):
+    mine = {*files, *(UNFINISHED + name for name in files)}
+    if path.exists() and (not path.is_dir() or any(entry.name not in mine for entry in path.iterdir())):
         raise UserError(f"{folder} holds something other than a ranking: choose another --out")
-    path.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        temporary = path.parent / f".writing-{path.name}-{name}"
-        temporary.write_bytes(content)
-        temporary.rename(path / name)
+        write_file(join(folder, name), content)

@@ -1,6 +1,5 @@
 """The plots of a report, as PNG. All are narrow enough to read on a phone."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -16,6 +15,7 @@ from fer_models.metrics import METRICS
 from jobs.evaluation.report.results import Results
 from jobs.evaluation.report.tables import Every, calibration_rows
 from jobs.evaluation.report.wording import Labels
+from jobs.png import png
 
 WIDTH = 5.0  # inches; text of 9 points is then 10 pixels high on a screen 390 pixels wide
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
@@ -39,7 +39,7 @@ def confusion_matrix(confusion: np.ndarray, title: str) -> bytes:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(title, fontsize=9.5)
-    return _png(figure)
+    return png(figure)
 
 
 def per_class_bars(per_class: pa.Table, split: str, labels: Labels) -> bytes:
@@ -72,7 +72,7 @@ def per_class_bars(per_class: pa.Table, split: str, labels: Labels) -> bytes:
     left.invert_yaxis()
     if len(names) > 1:
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def reliability_diagram(state: MetricState, ece: float | None, title: str) -> bytes:
@@ -96,7 +96,7 @@ def reliability_diagram(state: MetricState, ece: float | None, title: str) -> by
     below.set_xlabel("confidence: the probability of the predicted class", fontsize=9)
     for axis in (above, below):
         _plain(axis)
-    return _png(figure)
+    return png(figure)
 
 
 def accuracy_against_confidence(found: Mapping[str, Results], labels: Labels) -> bytes:
@@ -120,7 +120,7 @@ def accuracy_against_confidence(found: Mapping[str, Results], labels: Labels) ->
     axis.set_ylabel("accuracy on these images", fontsize=9)
     axis.legend(frameon=False, fontsize=8)
     _plain(axis)
-    return _png(figure)
+    return png(figure)
 
 
 def side_by_side(metrics: pa.Table, split: str, labels: Labels) -> bytes:
@@ -145,7 +145,7 @@ def side_by_side(metrics: pa.Table, split: str, labels: Labels) -> bytes:
     if any(row["accuracy_leak_free"] is not None for row in rows):
         shown.append(Line2D([], [], color="#555555", marker="o", mfc="none", lw=0, ms=10, label="leak-free"))
     figure.legend(handles=shown, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
-    return _png(figure)
+    return png(figure)
 
 
 def robustness_curves(robustness: pa.Table, split: str, labels: Labels) -> bytes:
@@ -178,7 +178,7 @@ def robustness_curves(robustness: pa.Table, split: str, labels: Labels) -> bytes
     if len(names) > 1:
         handles = panels[0, 0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_all(tables: Mapping[str, pa.Table], every: Every, splits: Sequence[str], labels: Labels) -> dict[str, bytes]:
@@ -227,10 +227,3 @@ def _or(value: float | None, other: float) -> float:
 
 def _wrapped(text: str, width: int = 16) -> str:
     return "\n".join(text[i : i + width] for i in range(0, len(text), width))
-
-
-def _png(figure: Figure) -> bytes:
-    png = io.BytesIO()
-    # Without the version of Matplotlib in the file, equal plots are equal bytes.
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-    return png.getvalue()

@@ -42,4 +42,4 @@ def main_figures(row: Mapping[str, float | None]) -> tuple[str, str, str, str]:
 def print_comparisons(comparisons: pa.Table, labels: Labels, console: Console) -> None:
     """One line for each pair of checkpoints: which is better, and how certain that is."""
     for row in comparisons.to_pylist():
-        console.print(verdict(row, labels), highlight=False, markup=False, soft_wrap=True)
+        console.out(verdict(row, labels))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cluster.connect import capacity, room_for, wait_for_room, worker_resources
+from cluster.connect import capacity, room, wait_for_room, worker_resources
 from fer_data.errors import UserError
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.scoring.contenders import ENSEMBLE, Contender
@@ -66,7 +66,7 @@ def place(nodes: list[dict], options: EvaluateOptions, *, use_gpus: bool = True)
     for share in [options.gpus_per_worker] if options.gpus_per_worker else shares:
         most = options.cpus_per_worker or max(1, cpus // options.workers)
         for count in range(most, fewest - 1, -1):
-            if room_for(nodes, count, share) >= options.workers:
+            if room(nodes, count, share) >= options.workers:
                 return Pool(options.workers, count, share)
     each = f"{options.gpus_per_worker:g} GPU(s)" if options.gpus_per_worker else "a share of a GPU"
     raise UserError(

@@ -45,10 +45,8 @@ class ScoringProgress:
         rate = self.rate()
         if not self._console.is_terminal and now - self._last_line > _QUIET_SECONDS:
             self._last_line = now
-            self._console.print(
-                f"{self._done:,} of {self._total:,} images" + (f"  {rate:.0f} images/s" if rate else ""),
-                highlight=False,
-            )
+            speed = f"  {rate:.0f} images/s" if rate else ""
+            self._console.out(f"{self._done:,} of {self._total:,} images{speed}")
 
     def rate(self) -> float:
         """Images per second since the first call of `advance`; 0 until the second."""
