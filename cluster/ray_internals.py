@@ -42,6 +42,8 @@ def init_on_loopback(**options: Any) -> None:
     bind_to_loopback()
     import ray
 
+    # Nothing preempts a machine that runs its own Ray, and Ray Train's watcher costs a process for each set of workers.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # At the end of each run Ray Train asks the dashboard whether the controller is alive. Without an address, it would
     # wait 12 s for a dashboard to appear, and again in each trial of a sweep.
     before = os.environ.get(_DASHBOARD_VARIABLE)
