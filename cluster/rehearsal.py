@@ -4,7 +4,6 @@ The head, which runs the jobs' drivers, has no CPUs for anything else; each node
 127.0.0.1 and require a token from every client.
 """
 
-import contextlib
 import json
 import os
 import secrets
@@ -15,13 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
+
 from cluster.ray_internals import NODE_HAS_STARTED
 from fer_data.errors import UserError
+from fer_data.storage import join, write_file
 
 HEAD = "head"
 REHEARSED_GPU = "rehearsed_gpu"
@@ -194,25 +196,17 @@ class Rehearsal:
     def _wait_for_agent(self) -> None:
         """Wait until jobs can be submitted, which is seconds after the head has started."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while self._get("/api/jobs/") is None:
-            self._check(HEAD, deadline)
-
-    def _get(self, path: str) -> dict | None:
-        token = (Path(self.folder) / "token").read_text()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.dashboard_port}{path}", headers={"Authorization": f"Bearer {token}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                answer = json.loads(response.read())
-                return answer if isinstance(answer, dict) else {"answer": answer}
-        except (OSError, ValueError):
-            return None
+        headers = {"Authorization": f"Bearer {(Path(self.folder) / 'token').read_text()}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.dashboard_port}/api/jobs/", headers=headers)
+        while True:
+            try:
+                urllib.request.urlopen(request, timeout=10).close()
+                return
+            except OSError:
+                self._check(HEAD, deadline)
 
     def _save(self) -> None:
-        temporary = Path(self.folder) / f".unfinished-{_STATE}"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
-        temporary.replace(Path(self.folder) / _STATE)
+        write_file(join(self.folder, _STATE), json.dumps(asdict(self), indent=1).encode())
 
 
 def free_ports(count: int) -> list[int]:
@@ -231,27 +225,14 @@ def _members(session: int) -> dict[int, str]:
 
     Ray's own processes stay in the session of `ray start`; the driver of a job starts a new session.
     """
-    sessions: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
-    commands: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                state, parent, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-                if state != "Z":
-                    pid = int(entry.name)
-                    sessions[pid] = int(its_session)
-                    children.setdefault(int(parent), []).append(pid)
-                    commands[pid] = (entry / "cmdline").read_text().replace("\0", " ").strip()
-        except OSError:
-            continue  # The process has ended.
     found: dict[int, str] = {}
-    frontier = [pid for pid, its_session in sessions.items() if its_session == session]
-    while frontier:
-        pid = frontier.pop()
-        if pid not in found:
-            found[pid] = commands.get(pid, "")
-            frontier += children.get(pid, [])
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):  # It has ended, or is another user's.
+            if process.pid not in found and os.getsid(process.pid) == session:
+                for each in (process, *process.children(recursive=True)):
+                    with suppress(psutil.Error):
+                        if each.status() != psutil.STATUS_ZOMBIE:
+                            found[each.pid] = " ".join(each.cmdline())
     return found
 
 
@@ -259,6 +240,6 @@ def _kill_session(session: int) -> None:
     """kill -9 every process of a session, including those started in the meantime."""
     while pids := _members(session):
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)

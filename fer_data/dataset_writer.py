@@ -158,11 +158,7 @@ class _UsageWriter:
 
 
 def _by_usage(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    usages = table.column("usage").unique().to_pylist()
-    if len(usages) == 1:
-        yield usages[0], table
-        return
-    for usage in usages:
+    for usage in table.column("usage").unique().to_pylist():
         yield usage, table.filter(pc.equal(table.column("usage"), usage))
 
 

@@ -12,8 +12,8 @@ from pyarrow import fs
 
 from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
+from fer_data.decoding import Decode, decode_on_threads
 from fer_data.errors import UserError
-from fer_data.in_order import Decode, decode_on_threads
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.rows import Decoded
 from fer_data.sources import FORMS, open_source

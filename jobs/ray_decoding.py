@@ -7,8 +7,8 @@ from typing import Any
 import ray
 
 from cluster.connect import connect
+from fer_data.decoding import in_order
 from fer_data.errors import UserError
-from fer_data.in_order import in_order
 from fer_data.rows import Decoded
 from fer_data.sources import Chunk
 

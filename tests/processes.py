@@ -6,8 +6,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+import psutil
 
 PATIENCE_SECONDS = 900
 
@@ -56,19 +59,11 @@ def interrupted(command: Sequence[object], cwd: Path, begun: Callable[[], bool])
 
 def descendants(pid: int) -> dict[int, str]:
     """Process ids and command lines of all processes that descend from `pid`."""
-    parents, commands = {}, {}
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                commands[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-    found: dict[int, str] = {}
-    frontier = {pid}
-    while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier}
-        found |= {child: commands.get(child, "") for child in frontier}
+    found = {}
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.Error):
+                found[process.pid] = " ".join(process.cmdline())
     return found
 
 
@@ -89,10 +84,9 @@ def assert_all_end(pids: Iterable[int]) -> None:
     pids = list(pids)
 
     def alive(pid: int) -> bool:
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except OSError:
-            return False
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return False
 
     while left := [pid for pid in pids if alive(pid)]:
         assert time.monotonic() < deadline, f"left behind: {left}"
@@ -106,22 +100,12 @@ def listening_ports(pids: Iterable[int]) -> set[int]:
 
 def listening_addresses(pids: Iterable[int]) -> set[tuple[IPv4Address | IPv6Address, int]]:
     """Addresses and TCP ports that the processes `pids` listen on."""
-    sockets = set()
+    found = set()
     for pid in pids:
-        try:
-            sockets |= {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-        except OSError:
-            continue
-    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
-    found = [row[1].split(":") for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
-    return {(_address(address), int(port, 16)) for address, port in found}
-
-
-def _address(hexadecimal: str) -> IPv4Address | IPv6Address:
-    """An address as /proc/net writes it: 32-bit words, each of which begins with its last byte."""
-    words = bytes.fromhex(hexadecimal)
-    address = ip_address(b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4)))
-    return (address.version == 6 and address.ipv4_mapped) or address
+        with suppress(psutil.Error):
+            listening = [c for c in psutil.Process(pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+            found |= {(ip_address(c.laddr.ip), c.laddr.port) for c in listening}
+    return found
 
 
 def address_on_the_network() -> str | None:

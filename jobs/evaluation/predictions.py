@@ -7,11 +7,7 @@ from fer_data.emotions import CLASSES
 Column = tuple[str, pa.DataType, str]
 """Name, type and meaning."""
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
-CHECKPOINT: Column = (
-    "checkpoint",
-    pa.string(),
-    "NAME or PATH as given to --checkpoint; ensemble for the average of all",
-)
+CHECKPOINT = ("checkpoint", pa.string(), "NAME or PATH as given to --checkpoint; ensemble for the average of all")
 
 
 def table_schema(*columns: Column) -> pa.Schema:

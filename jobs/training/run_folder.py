@@ -31,13 +31,7 @@ from fer_data.storage import (
     write_file,
 )
 from fer_models.card import Card
-from fer_models.checkpoint_files import (
-    MODEL_FILE,
-    publish_checkpoint,
-    read_card,
-    read_verified,
-    verify,
-)
+from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified, verify
 from jobs.training.config import TrainConfig
 from jobs.training.schedule import History, best_row
 

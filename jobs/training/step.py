@@ -13,18 +13,17 @@ from jobs.training.state import TrainingState
 
 def create_optimizer(config: OptimizerConfig, precision: str) -> keras.Optimizer:
     """The configured optimizer; its learning rate is set before every step."""
-    common = {
+    common: dict[str, Any] = {
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.clip_norm or None,
     }
     if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=config.momentum, nesterov=config.momentum > 0, **common)
-    else:
-        kind = keras.optimizers.AdamW if config.optimizer == "adamw" else keras.optimizers.Adam
-        if config.optimizer == "adamw" and not config.weight_decay:
-            common["weight_decay"] = 0.0  # AdamW's own default is not 0.
-        optimizer = kind(**common)
+        common |= {"momentum": config.momentum, "nesterov": config.momentum > 0}
+    elif config.optimizer == "adamw":
+        common["weight_decay"] = config.weight_decay  # None would be AdamW's own default, which is not 0.
+    kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
+    optimizer = kinds[config.optimizer](**common)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer

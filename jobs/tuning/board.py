@@ -13,8 +13,7 @@ from fer_data.errors import StorageError, UserError
 from fer_data.storage import one_line, redacted
 from jobs.telemetry import Telemetry
 from jobs.training.schedule import why_finished
-from jobs.tuning.sweep import Sweep
-from jobs.tuning.sweep_folder import Outcome
+from jobs.tuning.sweep_folder import Outcome, Sweep
 from jobs.tuning.trial import TRIAL_KEY, parameters_of
 
 
@@ -27,7 +26,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
 
     def __init__(self, sweep: Sweep, console: Console) -> None:
         self._sweep, self._console = sweep, console
-        budget = sweep.budget_seconds
+        budget = sweep.search.budget_seconds
         self._deadline = time.monotonic() + budget if budget else float("inf")
         self._sign = -1 if sweep.base.mode == "min" else 1
         self._best: tuple[float, str] | None = None

@@ -26,8 +26,7 @@ from jobs.tuning.options import SweepOptions, SweepRunOptions
 from jobs.tuning.report import commands, publish, summary
 from jobs.tuning.search import create_scheduler, create_search, mutable
 from jobs.tuning.spaces import Space, configured, open_space
-from jobs.tuning.sweep import Sweep
-from jobs.tuning.sweep_folder import SweepFolder, Trial, settings
+from jobs.tuning.sweep_folder import Sweep, SweepFolder, Trial, settings
 from jobs.tuning.trial import TrialRun, TrialSetup
 
 
@@ -163,7 +162,7 @@ def _tuner(
             scheduler=create_scheduler(this.scheduler, this.space, this.base, past),
             num_samples=due,
             max_concurrent_trials=at_a_time,
-            time_budget_s=this.budget_seconds,
+            time_budget_s=this.search.budget_seconds,
         ),
         run_config=tune.RunConfig(
             name="ray_tune",

@@ -17,8 +17,7 @@ from jobs.training.config import TrainConfig
 from jobs.training.run_folder import CONFIG_FILE
 from jobs.tuning import plots
 from jobs.tuning.spaces import Range, Space
-from jobs.tuning.sweep import Sweep
-from jobs.tuning.sweep_folder import SweepFolder, Trial
+from jobs.tuning.sweep_folder import Sweep, SweepFolder, Trial
 from jobs.tuning.tables import best_trial, history_table, trials_table
 
 _COLUMNS = ("validation_accuracy", "validation_macro_f1", "validation_loss")

@@ -19,21 +19,12 @@ from typing import Any
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import (
-    delete_folder,
-    exists,
-    join,
-    one_line,
-    read_file,
-    redacted,
-    reported,
-    resolve,
-    write_file,
-)
+from fer_data.storage import delete_folder, exists, join, one_line, read_file, redacted, reported, resolve, write_file
 from jobs.training import run_folder
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import RunFolder, claim
 from jobs.training.schedule import best_row
+from jobs.tuning.options import SchedulerConfig, SearchOptions
 from jobs.tuning.spaces import Parameters, Space, differences, to_json
 
 SETTINGS, TRIAL, OUTCOME = "sweep.json", "trial.json", "outcome.json"
@@ -122,6 +113,17 @@ class SweepFolder:
         if not isinstance(values, dict):
             raise UserError(f"{redacted(uri)}: not a file of a sweep")
         return values
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The search around the configuration `base`, and the folder of the results."""
+
+    folder: SweepFolder
+    base: TrainConfig
+    space: Space
+    search: SearchOptions
+    scheduler: SchedulerConfig
 
 
 def settings(

@@ -17,6 +17,8 @@ from jobs.evaluation.report.terminal import figures_table, main_figures
 from jobs.evaluation.report_folder import RUN_FILE, parquet_bytes
 
 LEADERBOARD_FILE = "leaderboard.parquet"
+_NEEDED = {"checkpoint", "split", "rows", "accuracy", "macro_f1"}
+"""The columns of the metrics without which a report cannot be ranked."""
 
 
 def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
@@ -70,14 +72,15 @@ def _rows(report: str) -> list[Row]:
         run = json.loads(read_file(join(report, RUN_FILE)))
         filesystem, path = resolve(report)
         metrics = pq.read_table(f"{path}/metrics.parquet", filesystem=filesystem)
-        if missing := set(METRICS.names) - set(metrics.column_names):
+        if missing := _NEEDED - set(metrics.column_names):
             raise ValueError(f"metrics.parquet has no column {sorted(missing)[0]}")
         shared = {"report": report, "data_fingerprint": run["data"]["fingerprint"]}
         shared |= {name: run[name] for name in ("protocol", "tta")}
         parameters = run.get("parameters", {})
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise UserError(f"{redacted(report)}: the report is damaged ({one_line(error, 120)}): run it again") from error
-    return [row | shared | {"parameters": parameters.get(row["checkpoint"])} for row in metrics.to_pylist()]
+    unknown = dict.fromkeys(METRICS.names)  # What a report of an older version does not have.
+    return [unknown | row | shared | {"parameters": parameters.get(row["checkpoint"])} for row in metrics.to_pylist()]
 
 
 def _name_reports(rows: Sequence[Row]) -> None:

@@ -107,7 +107,9 @@ _ALL = (
     *(_gaussian_noise, _shot_noise, _salt_and_pepper, _defocus_blur, _motion_blur, _low_contrast, _darker, _brighter),
     *(_side_light, _jpeg, _low_resolution, _occlusion, _rotation, _shift),
 )
-CORRUPTIONS: dict[str, Callable[[Image, int, _Random], Image]] = {change.__name__[1:]: change for change in _ALL}
+CORRUPTIONS: dict[str, Callable[[Image, int, _Random], Image]] = {
+    change.__name__.removeprefix("_"): change for change in _ALL
+}
 """By name. The order is part of the seed: add at the end."""
 
 

@@ -89,7 +89,7 @@ def test_a_recipe_may_say_how_to_learn_from_the_teacher_that_is_given_beside_it(
         (["--batch-size", "-4"], "--batch-size must be 1 or more"),
         (["--label-smoothing", "1"], "--label-smoothing"),
         (["--shift", "2"], "--shift must be between 0 and 1"),
-        (["--optimizer", "lion"], "--optimizer"),
+        (["--optimizer", "none"], "--optimizer"),
         (["--weight-decay", "0.1"], "--weight-decay needs --optimizer adamw or sgd"),
         (["--workers", "0"], "--workers must be 1 or more"),
         (["--name", "../elsewhere"], "--name may hold"),

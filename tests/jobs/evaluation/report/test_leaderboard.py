@@ -54,6 +54,13 @@ def test_other_images_are_ranked_apart(tmp_path):
     assert [row["rank"] for row in ranking(*reports)] == [1, 1, 1]
 
 
+def test_a_report_from_before_a_column_was_added_is_ranked_without_it(tmp_path):
+    old, new = write_report(tmp_path / "old", a=0.6), write_report(tmp_path / "new", a=0.5)
+    metrics = pq.read_table(f"{old}/metrics.parquet")
+    pq.write_table(metrics.drop_columns(["errors", "accuracy_leak_free"]), f"{old}/metrics.parquet")
+    assert [(row["report"], row["errors"]) for row in ranking(old, new)] == [("old", None), ("new", 0)]
+
+
 def test_ranking_again_passes_over_the_ranking_itself(tmp_path):
     report = write_report(tmp_path / "x", a=0.5)
     first = ranking(report)

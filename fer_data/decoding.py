@@ -1,4 +1,4 @@
-"""Run jobs in parallel and give back their results in order."""
+"""Decode raw rows in parallel, with the results in order."""
 
 import os
 from collections import deque
