@@ -50,13 +50,13 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def run(fer2013_zip, tmp_path_factory):
-    """Two epochs of compact on two workers, submitted as a job: the run's folder."""
+    """Two epochs of compact on two workers and two fifths of the images, submitted as a job: the run's folder."""
     storage = tmp_path_factory.mktemp("runs")
     with cluster() as (address, environment):
         command = [
             *(BIN / "ray", "job", "submit", "--address", address, "--working-dir", ".", "--"),
             *("python", "jobs/train_cnn.py", "--model", "compact", "--data", fer2013_zip, "--epochs", "2"),
-            *("--workers", "2", "--storage", str(storage), "--name", "run"),
+            *("--train-fraction", "0.4", "--workers", "2", "--storage", str(storage), "--name", "run"),
         ]
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -73,8 +73,8 @@ def run(fer2013_zip, tmp_path_factory):
 def test_compact_learns_fer2013_on_two_workers_through_job_submission(run):
     history = pd.read_csv(run / "history.csv")
     assert history["validation_accuracy"].is_monotonic_increasing
-    # 45 % or so was measured; 25 % is what always answering "happy" gets.
-    assert history["validation_accuracy"].iloc[-1] > 0.40
+    # 25 % is what always answering "happy" gets.
+    assert history["validation_accuracy"].iloc[-1] > 0.30
     assert (history["workers"] == 2).all()
 
 
