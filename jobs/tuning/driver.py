@@ -109,9 +109,8 @@ def _starts(space: Space, given: TrainConfig) -> list[TrainConfig]:
 
 
 def _default_name(base: TrainConfig, identity: Mapping[str, Any]) -> str:
-    values = json.loads(json.dumps(identity))
-    values["base"]["data"] = None
-    return f"sweep-{base.model}-{sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]}"
+    text = json.dumps({**identity, "base": identity["base"] | {"data": None}}, sort_keys=True)
+    return f"sweep-{base.model}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _resources(options: SweepRunOptions, say: Callable[[str], None]) -> WorkerResources:

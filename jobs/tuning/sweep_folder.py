@@ -141,6 +141,8 @@ def settings(
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    if before.get("format_version") != FORMAT_VERSION:
+        return ["the version of the program"]
     changed = differences(before.get("space", {}), after["space"])
     one, other = (TrainConfig.from_dict(v.get("base", {}), SETTINGS) for v in (before, after))
     changed += run_folder.differences(one, other)

@@ -143,6 +143,9 @@ def test_a_folder_holds_one_sweep_and_says_what_another_changes(tmp_path):
         folder.start(of(0.6), overwrite=False)
     with pytest.raises(UserError, match="search tpe -> random"):
         folder.start(of(0.5, "random"), overwrite=False)
+    folder.start(of(0.5) | {"format_version": 0}, overwrite=True)
+    with pytest.raises(UserError, match="the version of the program"):
+        folder.start(of(0.5), overwrite=False)
     folder.start(of(0.6), overwrite=True)
     assert json.loads(Path(folder.uri, "sweep.json").read_text())["space"]["dropout"]["high"] == 0.6
     (tmp_path / "other").mkdir()
