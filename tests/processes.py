@@ -46,8 +46,7 @@ def interrupted(command: Sequence[object], cwd: Path, begun: Callable[[], bool])
     pids: dict[int, str] = {}
     try:
         until(begun, process)
-        pids = descendants(process.pid)
-        process.send_signal(signal.SIGINT)
+        pids = press_ctrl_c(process)
         _, printed = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         kill([process.pid, *pids])
@@ -55,6 +54,15 @@ def interrupted(command: Sequence[object], cwd: Path, begun: Callable[[], bool])
     assert process.returncode == 130, printed
     assert printed.splitlines()[-1] == "interrupted"
     assert "Traceback" not in printed
+
+
+def press_ctrl_c(process: subprocess.Popen) -> dict[int, str]:
+    """Send SIGINT to `process`; its descendants at that moment, as `descendants` gives them."""
+    process.send_signal(signal.SIGSTOP)  # It must not end while they are listed.
+    pids = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    return pids
 
 
 def descendants(pid: int) -> dict[int, str]:
@@ -104,7 +112,9 @@ def listening_addresses(pids: Iterable[int]) -> set[tuple[IPv4Address | IPv6Addr
     for pid in pids:
         with suppress(psutil.Error):
             listening = [c for c in psutil.Process(pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-            found |= {(ip_address(c.laddr.ip), c.laddr.port) for c in listening}
+            addresses = [(ip_address(c.laddr.ip), c.laddr.port) for c in listening]
+            # IPv4 within IPv6 counts as IPv4.
+            found |= {((address.version == 6 and address.ipv4_mapped) or address, port) for address, port in addresses}
     return found
 
 

@@ -24,7 +24,7 @@ from jobs.evaluation.report import schemas
 from jobs.evaluation.scoring.corruptions import CORRUPTIONS
 from tests.conftest import REPOSITORY
 from tests.jobs.evaluation.damage import rewrite, with_label, with_pixels
-from tests.processes import PATIENCE_SECONDS, descendants, kill, until
+from tests.processes import PATIENCE_SECONDS, descendants, kill, press_ctrl_c, until
 
 PROBABILITIES = [f"p_{name}" for name in CLASSES]
 
@@ -268,8 +268,7 @@ def test_ctrl_c_ends_an_evaluation_with_a_word_and_leaves_what_is_scored(checkpo
     work = Interrupted(checkpoints[0], tmp_path)
     process = work.start()
     until(lambda: len(work.done()) >= 1, process)
-    pids = descendants(process.pid)
-    process.send_signal(signal.SIGINT)
+    pids = press_ctrl_c(process)
     output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     kill(pids)
     assert process.returncode == 130, output
