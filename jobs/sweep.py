@@ -27,9 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from jobs.tuning.driver import sweep  # Ray takes seconds to import, so the options are checked first.
 
     console = Console(highlight=False)
-    result = sweep(options, console)
-    for name in ("checkpoint", "config", "report"):
-        console.out(f"{name:10} {getattr(result, name)}")
+    for name, path in sweep(options, console).items():
+        console.out(f"{name:10} {path}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from cluster.ray_internals import WORKER_HEALTH_VARIABLE, data_parallel_trainer
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.splits import share, split
-from fer_data.storage import absolute, is_remote, join, redacted, resolve
+from fer_data.storage import absolute, is_remote, join, redacted, resolve, write_file
 from jobs.data import open_data
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
@@ -186,6 +186,6 @@ def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, co
     rows = folder.history_rows()
     best = best_row(config, rows)
     title = f"{config.model}, run {folder.uri.rpartition('/')[2]}"
-    folder.write_curves(draw_curves(history, title, best["epoch"], taught=bool(config.distillation.teacher)))
+    write_file(folder.curves, draw_curves(history, title, best["epoch"], taught=bool(config.distillation.teacher)))
     console.out(f"best {epoch_line(best, config.epochs)}")
     return TrainResult(folder.uri, folder.best, folder.history, folder.curves, dataset.uri, config.protocol, best)

@@ -109,9 +109,6 @@ class RunFolder:
         rows = self.read_history().to_dict("records")
         return [{str(k): None if v != v else v for k, v in row.items()} for row in rows]
 
-    def write_curves(self, png: bytes) -> None:
-        write_file(self.curves, png)
-
     def _write_history(self, history: History) -> None:
         frame = history_frame(history)
         write_file(join(self.uri, "history.parquet"), frame.to_parquet(index=False))

@@ -21,7 +21,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
     """Ray Tune calls it after every epoch and at the end of every trial.
 
     A trial that ended because storage failed (a full disk) is not over: it continues when the sweep is resumed.
-    `storage_error` is that failure.
+    `storage_error` is that failure. With `interrupted`, the sweep ends as by Ctrl-C.
     """
 
     def __init__(self, sweep: Sweep, console: Console) -> None:
@@ -32,6 +32,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
         self._best: tuple[float, str] | None = None
         self._trials_over = 0
         self.storage_error: StorageError | None = None
+        self.interrupted = False
         name = sweep.folder.uri.rpartition("/")[2]
         self.telemetry = Telemetry(run=name, model=sweep.base.model, metric=sweep.base.metric)
         for trial in sweep.folder.trials():
@@ -47,6 +48,8 @@ class SweepBoard(tune.Callback, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
+        if self.interrupted:
+            raise KeyboardInterrupt
         return self.storage_error is not None
 
     def on_trial_result(

@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
@@ -34,18 +35,8 @@ class SweepFailedError(Exception):
     """No trial has finished an epoch."""
 
 
-@dataclass(frozen=True)
-class SweepResult:
-    """The paths of a sweep's files."""
-
-    folder: str
-    checkpoint: str
-    config: str
-    report: str
-
-
-def sweep(options: SweepOptions, console: Console) -> SweepResult:
-    """Run the sweep that `options` describe, or resume it if it was interrupted.
+def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
+    """Run the sweep that `options` describe, or resume it if it was interrupted; the paths of its results by name.
 
     Raises UserError for bad input, and SweepFailedError when all trials fail.
     """
@@ -97,9 +88,8 @@ def sweep(options: SweepOptions, console: Console) -> SweepResult:
         raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
     for line in [*summary(folder.trials(), best, base), *commands(folder, base)]:
         console.out(line)
-    return SweepResult(
-        folder.uri, *(join(folder.uri, name) for name in ("best/checkpoint", "best/config.json", "report.html"))
-    )
+    files = {"checkpoint": "best/checkpoint", "config": "best/config.json", "report": "report.html"}
+    return {name: join(folder.uri, file) for name, file in files.items()}
 
 
 def _starts(space: Space, given: TrainConfig) -> list[TrainConfig]:
@@ -188,6 +178,13 @@ def _set_up_tune() -> None:
 def _tune(board: SweepBoard, tuner: tune.Tuner, folder: SweepFolder) -> None:
     tune_files = join(folder.uri, "ray_tune")
     delete_folder(tune_files)
+
+    def interrupt(*_: object) -> None:
+        if board.interrupted:
+            raise KeyboardInterrupt
+        board.interrupted = True  # The board ends the sweep; Python would drop an exception inside a destructor.
+
+    before = signal.signal(signal.SIGINT, interrupt)
     with board.telemetry:
         try:
             tuner.fit()
@@ -195,6 +192,8 @@ def _tune(board: SweepBoard, tuner: tune.Tuner, folder: SweepFolder) -> None:
             if board.storage_error:  # Tune's own files are incomplete then, which causes errors of its own.
                 raise board.storage_error from error
             raise
+        finally:
+            signal.signal(signal.SIGINT, before)
     if board.storage_error:
         raise board.storage_error
     delete_folder(tune_files)
