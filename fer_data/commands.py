@@ -5,8 +5,10 @@ It imports Python's own library alone, because `python -m live` starts with it.
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from fer_data.errors import UserError
@@ -40,6 +42,29 @@ def check(holds: bool, rule: str, value: object) -> None:
     """Raises ValueError, which states the rule and the value, unless `holds`."""
     if not holds:
         raise ValueError(f"{rule} (it is {value})")
+
+
+@contextmanager
+def ctrl_c_checked() -> Iterator[Callable[[], None]]:
+    """Gives a function that raises KeyboardInterrupt after Ctrl-C, for loops that must not miss it.
+
+    Python itself raises it too, but drops it if it happens to run a destructor.
+    """
+    pressed: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    def look() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield look
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def exit_with_code(main: Callable[[], object]) -> None:

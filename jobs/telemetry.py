@@ -1,6 +1,7 @@
 """The gauges that jobs export to Prometheus through Ray; cluster/grafana_dashboard.json plots them."""
 
 import threading
+from contextlib import AbstractContextManager
 
 from ray.util.metrics import Gauge
 
@@ -28,7 +29,7 @@ METRICS = TRAINING | SWEEP | SCORING
 """Gauges by name; in Prometheus their names begin with Ray's prefix `ray_`."""
 
 
-class Telemetry:
+class Telemetry(AbstractContextManager):
     """A set of gauges with the same labels, exported until closed; a context manager.
 
     Ray exports a gauge once each time it is set, and drops it two reports later. A thread therefore sets every gauge
@@ -59,14 +60,8 @@ class Telemetry:
         if not self._thread.is_alive() and not self._closed.is_set():
             self._thread.start()
 
-    def close(self) -> None:
-        self._closed.set()
-
-    def __enter__(self) -> "Telemetry":
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._closed.set()
 
     def _repeat(self) -> None:
         while not self._closed.wait(self._EVERY_SECONDS):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fer_data.commands import ctrl_c_checked
 from fer_data.storage import absolute, redacted
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.report.writer import write_report
@@ -91,8 +92,9 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     peaks: dict[int, float] = {}
     images = sum(shard.rows for shard in remaining)
     started = time.monotonic()
-    with ScoringProgress(console, images) as progress:
+    with ctrl_c_checked() as check_ctrl_c, ScoringProgress(console, images) as progress:
         for scored in score(request.dataset, remaining, task, pool):
+            check_ctrl_c()
             shard = by_index[scored.shard]
             told = {
                 "parameters": scored.about.parameters,

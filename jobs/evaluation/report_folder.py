@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ RUN_FILE = "run.json"
 _MARK = ".unfinished-"
 
 
-class ReportFolder:
+class ReportFolder(AbstractContextManager):
     """The unfinished report of the request with `key`, to be published at `target`; a context manager that locks it.
 
     Raises UserError when `target` exists and may not be replaced, when its parent is not writable, and when another
@@ -60,9 +60,6 @@ class ReportFolder:
         except OSError:
             self._lock.close()
             raise UserError(f"{target}: another process is writing this report: wait for it or stop it") from None
-
-    def __enter__(self) -> "ReportFolder":
-        return self
 
     def __exit__(self, *_: object) -> None:
         for name in ("predictions", "corrupted"):

@@ -1,13 +1,14 @@
 """`--tensorboard`: log a scalar for each metric and epoch to TensorBoard."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from fer_data.errors import UserError
 from fer_data.storage import is_remote
 
 
-class TensorboardLog:
+class TensorboardLog(AbstractContextManager):
     """Writes finished epochs into `RUN/tensorboard` when `enabled`; a context manager.
 
     Raises UserError when `run_uri` is not local.
@@ -31,9 +32,6 @@ class TensorboardLog:
             if isinstance(value, float):
                 self._writer.add_scalar(name, value, row["epoch"])
         self._writer.flush()
-
-    def __enter__(self) -> "TensorboardLog":
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:

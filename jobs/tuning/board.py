@@ -1,6 +1,7 @@
 """Follow a sweep: show every epoch, record how trials end, and stop the sweep when storage fails."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,17 @@ class SweepBoard(tune.Callback, tune.Stopper):
     """Ray Tune calls it after every epoch and at the end of every trial.
 
     A trial that ended because storage failed (a full disk) is not over: it continues when the sweep is resumed.
-    `storage_error` is that failure. With `interrupted`, the sweep ends as by Ctrl-C.
+    `storage_error` is that failure.
     """
 
     def __init__(self, sweep: Sweep, console: Console) -> None:
         self._sweep, self._console = sweep, console
-        budget = sweep.search.budget_seconds
-        self._deadline = time.monotonic() + budget if budget else float("inf")
+        self._deadline = time.monotonic() + 60 * (sweep.search.time_budget or float("inf"))
         self._sign = -1 if sweep.base.mode == "min" else 1
         self._best: tuple[float, str] | None = None
         self._trials_over = 0
         self.storage_error: StorageError | None = None
-        self.interrupted = False
+        self.check_ctrl_c: Callable[[], None] = lambda: None
         name = sweep.folder.uri.rpartition("/")[2]
         self.telemetry = Telemetry(run=name, model=sweep.base.model, metric=sweep.base.metric)
         for trial in sweep.folder.trials():
@@ -48,8 +48,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        if self.interrupted:
-            raise KeyboardInterrupt
+        self.check_ctrl_c()
         return self.storage_error is not None
 
     def on_trial_result(

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -15,6 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
+from fer_data.commands import ctrl_c_checked
 from fer_data.errors import UserError
 from fer_data.splits import split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
@@ -151,7 +151,7 @@ def _tuner(
             scheduler=create_scheduler(this.scheduler, this.space, this.base, past),
             num_samples=due,
             max_concurrent_trials=at_a_time,
-            time_budget_s=this.search.budget_seconds,
+            time_budget_s=this.search.time_budget and 60 * this.search.time_budget,
         ),
         run_config=tune.RunConfig(
             name="ray_tune",
@@ -178,22 +178,13 @@ def _set_up_tune() -> None:
 def _tune(board: SweepBoard, tuner: tune.Tuner, folder: SweepFolder) -> None:
     tune_files = join(folder.uri, "ray_tune")
     delete_folder(tune_files)
-
-    def interrupt(*_: object) -> None:
-        if board.interrupted:
-            raise KeyboardInterrupt
-        board.interrupted = True  # The board ends the sweep; Python would drop an exception inside a destructor.
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    with board.telemetry:
+    with board.telemetry, ctrl_c_checked() as board.check_ctrl_c:
         try:
             tuner.fit()
         except Exception as error:
             if board.storage_error:  # Tune's own files are incomplete then, which causes errors of its own.
                 raise board.storage_error from error
             raise
-        finally:
-            signal.signal(signal.SIGINT, before)
     if board.storage_error:
         raise board.storage_error
     delete_folder(tune_files)

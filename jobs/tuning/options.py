@@ -33,11 +33,6 @@ class SearchOptions:
         budget = self.time_budget
         check(budget is None or budget > 0, "--time-budget must be above 0 minutes", budget)
 
-    @property
-    def budget_seconds(self) -> float | None:
-        """How long the sweep may run before it stops, to be resumed later."""
-        return self.time_budget and self.time_budget * 60
-
 
 @dataclass(frozen=True)
 class SchedulerConfig:

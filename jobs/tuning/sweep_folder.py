@@ -100,9 +100,8 @@ class SweepFolder:
 
     def history(self, trial: str) -> list[dict[str, Any]]:
         """A row per finished epoch of the trial, as in its history.csv."""
-        if not exists(join(self.uri, f"trials/{trial}/history.csv")):
-            return []
-        return self.run(trial).history_rows()
+        run = self.run(trial)
+        return run.history_rows() if exists(run.history) else []
 
     def _json(self, name: str) -> dict[str, Any]:
         uri = join(self.uri, name)
