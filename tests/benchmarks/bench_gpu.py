@@ -18,7 +18,6 @@ command again goes faster. Needs one GPU and `pip install -c constraints.txt '.[
 """
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -26,111 +25,34 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fer_data.commands import Parser, exit_with_code
 from fer_data.drawn_faces import prepared_drawn_faces
 from fer_data.errors import UserError
 from fer_data.prepare import open_or_prepare
 from fer_models import catalogue
 from jobs.tensorflow_environment import tensorflow_environment
-
-REPOSITORY = Path(__file__).parents[2]
-STEADY_AFTER = 2
-"""The first epochs compile, and find how many steps a call should take."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """What is trained, and in batches of how many."""
-
-    model: str
-    batch: int
-    width: float = 1.0
-    input_size: int = 48
-
-    @property
-    def options(self) -> dict[str, float]:
-        """What `fer_models.factory.create_model` takes."""
-        return {"compact": {"width": self.width}, "resnet50": {"input_size": self.input_size}}.get(self.model, {})
-
-    @property
-    def arguments(self) -> list[str]:
-        """What the training jobs take."""
-        flags = [(f"--{name.replace('_', '-')}", f"{value:g}") for name, value in self.options.items()]
-        return ["--model", self.model, "--batch-size", str(self.batch), *(part for flag in flags for part in flag)]
-
-    def tiny(self) -> "Network":
-        """As small as it gets, to try the benchmark on processors."""
-        return replace(self, batch=max(2, self.batch // 32), width=self.width / 4 if self.model == "compact" else 1.0)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a figure must be: at least or at most `bound`."""
-
-    what: str
-    bound: float
-    most: bool = False
-
-    def verdict(self, value: float) -> str:
-        met = value <= self.bound if self.most else value >= self.bound
-        return (
-            f"    target: {self.what} {'at most' if self.most else 'at least'} {self.bound:,g}: "
-            f"{format(value, ',.0f' if value >= 100 else '.3g')}, {'met' if met else 'MISSED'}"
-        )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished job: its steady epochs, its checkpoint, and when its first epoch was written, in seconds."""
-
-    steady: pd.DataFrame
-    checkpoint: str
-    first_epoch_at: float
-
-    def median(self, column: str) -> float:
-        """NaN where the column has no figure, as `mfu` has none for a card of unknown peak."""
-        return float(pd.to_numeric(self.steady[column]).median())
-
-    @property
-    def first_step_at(self) -> float:
-        """The rest of that epoch, and what came between it and the next, are as long as in other epochs."""
-        return self.first_epoch_at - self.median("seconds") - self.median("between_seconds")
-
-
-NETWORKS = {
-    "compact-256": Network("compact", 256),
-    "compact-64": Network("compact", 64),
-    "cnn-256": Network("cnn", 256),
-    "resnet50-48": Network("resnet50", 256),
-    "compact-1024": Network("compact", 1024),
-    "wide": Network("compact", 256, width=4.0),
-    "resnet50-96": Network("resnet50", 256, input_size=96),
-}
-RATES = {
-    "compact-256": Target("images/s", 60_000),
-    "compact-64": Target("images/s", 20_000),
-}
-RATIOS = {
-    "cnn-256": Target("job / plain fit", 0.95),
-    "resnet50-48": Target("job / plain fit", 0.95),
-}
-BETWEEN = Target("seconds between epochs", 0.3, most=True)
-REFERENCE = "compact-256"
-"""What the parts that change one thing are compared with."""
-PARTS = (
-    *("compact-256", "compact-64", "cnn-256", "resnet50-48", "scoring", "compile-off"),
-    *("compact-1024", "deterministic", "wide", "resnet50-96"),
+from tests.benchmarks.gpu_parts import (
+    BETWEEN,
+    HEADER,
+    NETWORKS,
+    PARTS,
+    RATES,
+    RATIOS,
+    REFERENCE,
+    STEADY_AFTER,
+    Network,
+    Run,
+    row,
 )
-"""In order: what has a target first, then what takes little time."""
+from tests.benchmarks.isolation import Seen, XlaCache, plain, quiet
+from tests.conftest import REPOSITORY
 
 
 class Bench:
@@ -253,120 +175,6 @@ class Bench:
         return network.tiny() if self._tiny else network
 
 
-def row(part: str, run: Run) -> str:
-    """A line of the table."""
-    mfu = run.median("mfu")
-    return (
-        f"{part:14} {run.median('images_per_second'):10,.0f} {run.median('tflops'):8.2f} "
-        f"{'-' if mfu != mfu else format(mfu, '.1%'):>6} {run.median('between_seconds'):10.2f}"
-    )
-
-
-HEADER = f"{'':14} {'images/s':>10} {'TFLOP/s':>8} {'MFU':>6} {'between s':>10}"
-
-
-class XlaCache:
-    """Where the jobs' workers keep what XLA compiles: the user's cache, or an empty one for a while.
-
-    Workers have the environment that Ray was started with, so XDG_CACHE_HOME must not change afterwards; where it leads
-    to can.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve()
-        # A process may have begun with the empty one.
-        (self._users / "fer_jobs" / "xla").mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder, self._link = folder, folder / "cache"
-        self._link.symlink_to(self._users)
-        os.environ["XDG_CACHE_HOME"] = str(self._link)
-
-    @contextlib.contextmanager
-    def empty(self) -> Iterator[None]:
-        """Nothing is compiled yet inside the block."""
-        self._lead_to(Path(tempfile.mkdtemp(prefix="cache-", dir=self._folder)))
-        try:
-            yield
-        finally:
-            self._lead_to(self._users)
-
-    def _lead_to(self, place: Path) -> None:
-        self._link.unlink()
-        self._link.symlink_to(place)
-
-
-class Seen:
-    """When a file appeared; a context manager. Looks for it twenty times a second."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._stop = path, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._began = self._at = 0.0
-
-    def __enter__(self) -> "Seen":
-        self._began = time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def after(self) -> float:
-        """Seconds from the beginning of the block."""
-        return self._at - self._began
-
-    def _look(self) -> None:
-        while not self._path.exists() and not self._stop.wait(0.05):
-            pass
-        self._at = time.perf_counter()
-
-
-@contextlib.contextmanager
-def quiet(log: Path) -> Iterator[None]:
-    """What a job prints goes into `log`; its end is shown when the job fails."""
-    with log.open("w") as file:
-        try:
-            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-                yield
-        except Exception:
-            file.flush()
-            sys.stderr.write(log.read_text()[-2000:])
-            raise
-
-
-@contextlib.contextmanager
-def plain(what: str, *arguments: str) -> Iterator[Callable[[], float]]:
-    """Starts a process of `plain_keras`, which loads its libraries meanwhile; inside, a call lets it measure.
-
-    The call returns the figure; the process has ended then, and is ended at the end of the block in any case.
-    """
-    command = [sys.executable, "-m", "tests.benchmarks.plain_keras", what, *arguments]
-    environment = os.environ | tensorflow_environment()
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-        def go() -> float:
-            output, _ = process.communicate("go\n")
-            if process.returncode:
-                errors.seek(0)
-                raise RuntimeError(f"plain {what}: exit code {process.returncode}\n{errors.read()[-2000:]}")
-            return float(output.split()[-1])
-
-        try:
-            yield go
-        finally:
-            process.kill()
-            process.wait()
-
-
 _PROBE = """
 import json, keras, tensorflow as tf
 gpus = tf.config.list_physical_devices("GPU")
@@ -395,7 +203,7 @@ def driver_version() -> str:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--data", help="a prepared data set, or FER-2013 in any form; by default drawn faces")
     parser.add_argument("--epochs", type=int, default=6, help=f"of each run; the first {STEADY_AFTER} do not count (6)")
@@ -407,8 +215,8 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def main() -> int:
-    """The exit code: 0 measured, 1 a part failed, 2 nothing to measure with."""
+def main() -> None:
+    """Ends with exit code 1 if a part failed, and 2 if there is nothing to measure with."""
     began = time.monotonic()
     options = parse()
     found = probe()
@@ -443,7 +251,7 @@ def main() -> int:
                     print(str(error)[-3000:], file=sys.stderr, flush=True)
             longest = max(longest, time.monotonic() - started)
         print(f"\n{time.monotonic() - began:.0f} s in all" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
+    sys.exit(bool(failed))
 
 
 def data_set(options: argparse.Namespace, folder: Path) -> Any:
@@ -471,11 +279,4 @@ def last_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    exit_with_code(main)

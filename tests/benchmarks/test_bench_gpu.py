@@ -4,7 +4,7 @@ import sys
 import pandas as pd
 import pytest
 
-from tests.benchmarks.bench_gpu import HEADER, NETWORKS, PARTS, Run, Target, row
+from tests.benchmarks.gpu_parts import HEADER, NETWORKS, PARTS, Run, Target, row
 from tests.conftest import REPOSITORY
 
 EPOCHS = pd.DataFrame(
