@@ -27,30 +27,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from cluster.rehearsal import HEAD, Rehearsal
-from fer_models.checkpoint_files import STATE_FILE
+from tests.cluster.chaos_jobs import Job, job_of
 from tests.conftest import REPOSITORY, write_drawn_set
 
 PATIENCE_SECONDS = 240
 """No job may take longer to show progress after a fault, nor a process to go away after a job."""
 _WHOLE_JOB_SECONDS = 900
-STALL_SECONDS = 15
 _STORAGE_BYTES = 1 << 30
-EPOCHS = 20
-_TRAIN = (
-    *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
-    *("--batch-size", "50", "--ema", "0.9", "--stall-timeout", STALL_SECONDS, "--wait", 5),
-)
-_SWEEP = (
-    *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 3, "--seed", "3"),
-    *("--batch-size", "50", "--epochs", 4, "--stall-timeout", STALL_SECONDS, "--wait", 5),
-)
-_EVALUATE = (
-    *("jobs/evaluate.py", "--workers", 2, "--cpus-per-worker", 1, "--tta", "flip"),
-    *("--stall-timeout", STALL_SECONDS, "--wait", 5),
-)
 
 
 @dataclass
@@ -75,61 +60,6 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A command, how far it is, and whether its results equal the undisturbed ones'."""
-
-    name: str
-    command: tuple[object, ...]
-    output: Path
-    progress: Callable[[Path], int]
-    difference: Callable[[Path, Path], str | None]
-    worker: str
-    is_done: Callable[[], bool] = lambda: False
-    """Whether the output is there, where the same command again would refuse to replace it."""
-
-
-def epochs_done(run: Path) -> int:
-    """Epochs of a training run that are saved."""
-    return max((int(card.parent.name[6:]) for card in run.glob("checkpoints/epoch-*/card.json")), default=0)
-
-
-def sweep_epochs_done(sweep: Path) -> int:
-    """Epochs of all trials of a sweep; what a trial that is over has left is its history."""
-    return sum(len(history.read_text().splitlines()) - 1 for history in sweep.glob("trials/*/history.csv"))
-
-
-def shards_done(report: Path) -> int:
-    """Files that an evaluation has written so far, in its unfinished or its finished report."""
-    return sum(1 for _ in report.parent.rglob("*.parquet"))
-
-
-def weights_differ(run: Path, reference: Path) -> str | None:
-    """The first array that differs between the last states of two runs, if any does."""
-    found, expected = (dict(np.load(max(r.glob("checkpoints/epoch-*")) / STATE_FILE)) for r in (run, reference))
-    if epochs_done(run) != epochs_done(reference):
-        return f"{epochs_done(run)} epochs instead of {epochs_done(reference)}"
-    return next((n for n in expected if found[n].tobytes() != expected[n].tobytes()), None)
-
-
-def trials_differ(sweep: Path, reference: Path) -> str | None:
-    """What differs between the trials of two sweeps, apart from how long they took."""
-    found, expected = (pq.read_table(s / "trials.parquet").to_pandas() for s in (sweep, reference))
-    timing = [name for name in expected.columns if "second" in name or "share" in name]
-    found, expected = (
-        table.drop(columns=timing).sort_values("trial", ignore_index=True) for table in (found, expected)
-    )
-    return None if found.equals(expected) else f"{found.compare(expected)}"
-
-
-def tables_differ(report: Path, reference: Path) -> str | None:
-    """The first Parquet table whose bytes differ between two reports, if any does."""
-    names = sorted(str(path.relative_to(reference)) for path in reference.rglob("*.parquet"))
-    if names != sorted(str(path.relative_to(report)) for path in report.rglob("*.parquet")):
-        return "other tables"
-    return next((n for n in names if (report / n).read_bytes() != (reference / n).read_bytes()), None)
-
-
 class Chaos:
     """Runs jobs on a cluster of its own until the clock of faults has run out."""
 
@@ -148,13 +78,8 @@ class Chaos:
         self._kinds = _FAULTS if self._is_mounted else [kind for kind in _FAULTS if kind[0] != "disk"]
         if not self._is_mounted:
             say("no small file system could be mounted: storage will not be full")
-        training = write_drawn_set(folder / "train", training=190, validation=33)
-        scored = write_drawn_set(folder / "score", training=8, validation=8192)
-        runs = ("--storage", self._storage / "runs")
-        self._train = (*_TRAIN, "--data", training, *runs)
-        self._sweep = (*_SWEEP, "--data", training, *runs)
-        checkpoint = self._storage / "runs/reference-train/best"
-        self._evaluate = (*_EVALUATE, "--data", scored, "--split", "public_test", "--checkpoint", checkpoint)
+        self._trained = write_drawn_set(folder / "train", training=190, validation=33)
+        self._scored = write_drawn_set(folder / "score", training=8, validation=8192)
 
     def run(self) -> Report:
         """All of it. The report's `problems` are empty when nothing was lost, differs, hangs or is left behind."""
@@ -184,16 +109,7 @@ class Chaos:
         return self.report
 
     def _job(self, kind: str, name: str) -> Job:
-        runs = self._storage / "runs"
-        if kind == "train":
-            command = (*self._train, "--epochs", EPOCHS, "--name", name)
-            return Job(name, command, runs / name, epochs_done, weights_differ, "ray::RayTrainWorker")
-        if kind == "sweep":
-            command = (*self._sweep, "--name", name)
-            return Job(name, command, runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker")
-        out = self._storage / name / "report"
-        out.parent.mkdir(exist_ok=True)
-        return Job(name, (*self._evaluate, "--out", out), out, shards_done, tables_differ, "MapWorker", out.exists)
+        return job_of(kind, name, self._storage, trained=self._trained, scored=self._scored)
 
     def _finish(self, job: Job, *, disturbed: bool) -> None:
         """Submit the job, as often as its head dies, and disturb it on its way if it is to be."""
