@@ -18,6 +18,7 @@ WORKER_HEALTH_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 """For how many seconds Ray Train waits for a worker that does not answer."""
 _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
+_WATCHER_VARIABLE = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 _DASHBOARD_VARIABLE = "RAY_API_SERVER_ADDRESS"
 _NO_DASHBOARD = "http://127.0.0.1:1"
 """An address at which nothing listens, so that a request to it fails at once."""
@@ -43,7 +44,7 @@ def init_on_loopback(**options: Any) -> None:
     import ray
 
     # Nothing preempts a machine that runs its own Ray, and Ray Train's watcher costs a process for each set of workers.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    os.environ.setdefault(_WATCHER_VARIABLE, "0")
     # At the end of each run Ray Train asks the dashboard whether the controller is alive. Without an address, it would
     # wait 12 s for a dashboard to appear, and again in each trial of a sweep.
     before = os.environ.get(_DASHBOARD_VARIABLE)

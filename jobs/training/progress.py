@@ -58,11 +58,11 @@ class ProgressBoard:
     def update(self, **now: Any) -> None:
         self._now = now
 
-    def finish_epochs(self, history: list[dict[str, Any]]) -> None:
-        """Take the rows of all finished epochs: a worker may have died between saving one and reporting it."""
-        self._lines += history[self._finished :]
+    def finish_epochs(self, rows: list[dict[str, Any]]) -> None:
+        """Take the rows of finished epochs, of which some may be known."""
+        self._lines += [row for row in rows if row["epoch"] > self._finished]
         self._now = None
-        self._finished = max(self._finished, len(history))
+        self._finished = max(self._finished, rows[-1]["epoch"])
 
     def finished(self) -> int:
         """The last finished epoch; 0 for none."""

@@ -53,11 +53,11 @@ class Reporter:
     def communication_share(self, share: float) -> None:
         self._rank_gauges.set(communication_share=share)
 
-    def epochs(self, history: list[dict[str, Any]]) -> None:
-        """Report the finished epochs, whose checkpoints are written, and set the gauges of the last; for rank 0."""
-        row = history[-1]
+    def epochs(self, rows: list[dict[str, Any]]) -> None:
+        """Report finished epochs, whose checkpoints are written, and set the gauges of the last; for rank 0."""
+        row = rows[-1]
         self._gauges.set(step_seconds=row["seconds"] / self._steps_per_epoch, **{name: row[name] for name in _SHOWN})
-        ray.get(self._task.progress.finish_epochs.remote(history))
+        ray.get(self._task.progress.finish_epochs.remote(rows))
 
     def fail(self, mistake: Exception) -> None:
         ray.get(self._task.progress.fail.remote(mistake))

@@ -24,13 +24,13 @@ class EpochWriter:
     def begin(
         self, model: keras.Model, card: Card, state: dict[str, np.ndarray], done: Callable[[list[dict[str, Any]]], None]
     ) -> None:
-        """Start to write `model`, which must not change meanwhile; then call `done` with the history."""
+        """Start to write `model`, which must not change meanwhile; then call `done` with its row."""
         assert self._writing is None
 
         def write() -> None:
             save_checkpoint(self._folder.checkpoint(card.epoch), model, card, state)
             self._folder.publish(self._config, card.metrics, self._keep)
-            done(card.metrics)
+            done(card.metrics[-1:])
 
         self._writing = self._thread.submit(write)
 

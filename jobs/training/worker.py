@@ -91,7 +91,7 @@ class _Worker:
         if self.history and self.collectives.rank == 0:
             self._say(f"resuming after epoch {len(self.history)}")
             self.folder.publish(self.config, self.history, self.task.keep)
-            self.report.epochs(self.history)
+            self.report.epochs(self.history)  # The worker before may have saved the last without reporting it.
         try:
             while not why_finished(self.config, self.history):
                 epoch = len(self.history) + 1

@@ -46,6 +46,7 @@ def test_a_name_that_is_used_is_where_it_was(name):
             "ray.train.v2._internal.constants:WORKER_HEALTH_CHECK_TIMEOUT_S_ENV_VAR",
             ray_internals.WORKER_HEALTH_VARIABLE,
         ),
+        ("ray.train.v2._internal.constants:ENABLE_PREEMPTION_WATCHER_ENV_VAR", ray_internals._WATCHER_VARIABLE),
         ("ray._private.authentication.authentication_token_setup:logger.name", ray_internals._TOKEN_LOGGER),
     ],
 )
