@@ -14,7 +14,8 @@ T = TypeVar("T")
 def validated(kind: type[T], values: Mapping[str, Any] | str | bytes, where: str) -> T:
     """The `kind` that `values` describe: JSON, or what was read from JSON or TOML.
 
-    Raises UserError, naming `where` and the field, for one that is unknown, missing or refused by the dataclass itself.
+    Raises UserError, which names `where` and the field, for a field that is unknown, missing, of another type or
+    refused by the dataclass itself.
     """
     text = values if isinstance(values, str | bytes) else json.dumps(values, default=str)
     try:

@@ -30,10 +30,11 @@ def run_to_end(command: Sequence[object], cwd: Path) -> str:
     return done.stdout
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+    """Wait for `condition`; `process` must not end before."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert process.poll() is None, (process.stdout or process.stderr).read()
+        assert process is None or process.poll() is None, (process.stdout or process.stderr).read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -61,11 +61,11 @@ class SweepFolder:
 
     def start(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Claim the folder for a sweep of `settings`. Raises UserError, with the differences, if another has it."""
-        claim(
-            *(self.uri, SETTINGS, _dump(settings), "sweep"),
-            changed=lambda: _changes(self._json(SETTINGS), settings),
-            overwrite=overwrite,
-        )
+
+        def changed() -> list[str]:
+            return _changes(self._json(SETTINGS), settings)
+
+        claim(self.uri, SETTINGS, _dump(settings), "sweep", changed=changed, overwrite=overwrite)
 
     def run(self, trial: str) -> RunFolder:
         return RunFolder(join(self.uri, "trials", trial))

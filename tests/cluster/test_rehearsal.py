@@ -20,7 +20,7 @@ from jobs.gpus import REHEARSED
 from jobs.telemetry import TRAINING
 from tests.conftest import REPOSITORY
 from tests.jobs.evaluation.tiny import tiny_checkpoint
-from tests.processes import PATIENCE_SECONDS, assert_all_end
+from tests.processes import PATIENCE_SECONDS, assert_all_end, listening_addresses, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 RAY = Path(sys.executable).with_name("ray")
@@ -68,14 +68,6 @@ def told(cluster: Rehearsal, prefix: str) -> list[str]:
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             lines += [line for line in answer.read().decode().splitlines() if line.startswith(prefix)]
     return lines
-
-
-def until(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_every_job_runs_to_its_end_with_driver_and_workers_on_different_nodes(rehearsal, drawn_few, tmp_path):
@@ -127,24 +119,9 @@ def test_without_the_token_nobody_submits_a_job_or_reads_the_dashboard(rehearsal
 
 
 def test_nothing_listens_beyond_the_loopback_address(rehearsal):
-    pids = {pid for name in rehearsal.nodes for pid in rehearsal.processes(name)}
-    sockets = {}
-    for pid in pids:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                sockets[os.readlink(entry)] = pid
-            except OSError:
-                continue
-    listening = []
-    for table in ("tcp", "tcp6"):
-        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *rest = row.split()
-            if state == "0A" and f"socket:[{rest[5]}]" in sockets:
-                listening.append(local.partition(":")[0])
-    assert len(listening) > 10
-    # 127.0.0.1 in the kernel's byte order, by itself and mapped into IPv6; ::1.
-    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-    assert set(listening) <= loopback
+    addresses = listening_addresses(pid for name in rehearsal.nodes for pid in rehearsal.processes(name))
+    assert len(addresses) > 10
+    assert not {address for address, _ in addresses if not address.is_loopback}
 
 
 def test_workers_come_and_go_with_the_nodes(rehearsal, drawn_few, tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fer_data.commands import exit_with_code
 from jobs.telemetry import METRICS, TRAINING, Telemetry
 from jobs.train_cnn import main
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, listening_ports
+from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, listening_ports, until
 
 pytestmark = pytest.mark.cluster
 LINE = re.compile(r"ray_(fer_\w+)\{(.*)\} (\S+)")
@@ -28,13 +28,6 @@ def told(port: int) -> dict[tuple[str, str], float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = map(LINE.fullmatch, answer.read().decode().splitlines())
     return {(m[1], re.search('run="(.*?)"', m[2])[1]): float(m[3]) for m in lines if m}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

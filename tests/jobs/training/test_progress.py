@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,7 +16,7 @@ from jobs.training.progress import ProgressBoard
 from jobs.training.recipes import RECIPES
 from jobs.training.run_folder import RunFolder
 from jobs.training.task import Task
-from tests.processes import PATIENCE_SECONDS, descendants, kill
+from tests.processes import PATIENCE_SECONDS, descendants, kill, until
 
 pytestmark = pytest.mark.cluster
 
@@ -54,18 +54,12 @@ def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker
         lines, _ = ray.get(board.take.remote(0))
         return [line["epoch"] for line in lines if isinstance(line, dict)]
 
-    def wait_for(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
     board.allow.remote(1)
     running.start()
-    wait_for(reached.exists)
+    until(reached.exists)
     kill(pid for pid, command in descendants(os.getpid()).items() if "ray::RayTrainWorker" in command)
     killed.touch()
-    wait_for(lambda: reported() == [1])
+    until(lambda: reported() == [1])
     board.allow.remote(2)
     running.join(PATIENCE_SECONDS)
     assert reported() == [1, 2]
