@@ -1,7 +1,6 @@
 """95 % confidence intervals."""
 
 import numpy as np
-from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 _RESAMPLES = 2000
@@ -12,6 +11,8 @@ NONE = (float("nan"), float("nan"))
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """The interval of a proportion (Wilson 1927); NONE without trials."""
+    from scipy.stats import binomtest  # Here: it takes a second, before which no command could refuse its options.
+
     if not trials:
         return NONE
     interval = binomtest(int(successes), int(trials)).proportion_ci(CONFIDENCE, method="wilson")

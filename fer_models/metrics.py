@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import precision_recall_fscore_support
 
 from fer_data.emotions import NUM_CLASSES
 from fer_models.intervals import macro_f1_interval, wilson
@@ -48,6 +47,8 @@ def class_scores(confusion: np.ndarray, average: str | None = None) -> Any:
     `average` macro or weighted gives three numbers instead, NaN without rows. A class that does not occur or is never
     predicted scores 0.
     """
+    from sklearn.metrics import precision_recall_fscore_support  # Here, as in intervals.py.
+
     if average and not confusion.any():
         return (float("nan"),) * 3
     labels, predicted = np.divmod(np.arange(NUM_CLASSES**2), NUM_CLASSES)

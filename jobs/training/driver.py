@@ -21,7 +21,6 @@ from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
 from jobs.training.checks import check_profile, check_shares, check_sources, fetch_weights, resolved
 from jobs.training.config import TrainConfig
-from jobs.training.curves import draw_curves
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.options import TrainRunOptions
@@ -182,6 +181,8 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
 
 
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:
+    from jobs.training.curves import draw_curves  # Here: Matplotlib takes a second, before which nothing could begin.
+
     history = folder.read_history()
     rows = folder.history_rows()
     best = best_row(config, rows)

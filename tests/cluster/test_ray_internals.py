@@ -15,6 +15,7 @@ from cluster.connect import start_local
 
 RAY = Path(ray.__file__).parent
 CONSTANTS = "ray._private.ray_constants"
+TRAINER = "ray.train.v2.api.data_parallel_trainer"
 WORKER_GROUP = "ray.train.v2._internal.execution.worker_group.worker_group:WorkerGroup"
 
 
@@ -26,7 +27,7 @@ WORKER_GROUP = "ray.train.v2._internal.execution.worker_group.worker_group:Worke
         "ray._private.services:get_node_ip_address",
         "ray._private.state:actors",
         "ray.scripts.scripts:main",
-        "ray.train.v2.api.data_parallel_trainer:DataParallelTrainer",
+        f"{TRAINER}:DataParallelTrainer",
         # What Ray Train gives to a backend, jobs/training/backend.py:
         f"{WORKER_GROUP}.execute",
         f"{WORKER_GROUP}.execute_single_async",
@@ -47,6 +48,7 @@ def test_a_name_that_is_used_is_where_it_was(name):
             ray_internals.WORKER_HEALTH_VARIABLE,
         ),
         ("ray.train.v2._internal.constants:ENABLE_PREEMPTION_WATCHER_ENV_VAR", ray_internals._WATCHER_VARIABLE),
+        ("ray.train.v2._internal.constants:HEALTH_CHECK_INTERVAL_S_ENV_VAR", ray_internals._POLL_VARIABLE),
         ("ray._private.authentication.authentication_token_setup:logger.name", ray_internals._TOKEN_LOGGER),
     ],
 )
@@ -71,6 +73,15 @@ def test_ray_still_has_the_words_that_are_looked_for_or_patched(file, words):
 def test_the_trainer_takes_a_backend():
     parameters = inspect.signature(ray_internals.data_parallel_trainer()).parameters
     assert {"train_loop_config", "backend_config", "scaling_config", "run_config"} <= set(parameters)
+
+
+@pytest.mark.parametrize(("local", "left_out"), [(True, {"Datasets", "PlacementGroupCleaner"}), (False, {"Datasets"})])
+def test_the_trainer_starts_no_actor_that_nobody_uses(monkeypatch, local, left_out):
+    monkeypatch.setenv(ray_internals._WATCHER_VARIABLE, "0" if local else "1")
+    trainers = (ray_internals.data_parallel_trainer(), resolve_name(f"{TRAINER}:DataParallelTrainer"))
+    ours, rays = ({type(each).__name__ for each in trainer(print)._create_default_callbacks()} for trainer in trainers)
+    assert ours == rays - {f"{name}Callback" for name in left_out}
+    assert len(rays - ours) == len(left_out)
 
 
 def test_population_based_training_makes_new_points_in_a_method():

@@ -134,6 +134,7 @@ def mlflow_steps(storage: Path) -> list[int]:
         return []
 
 
+@pytest.mark.slow
 def test_prometheus_reads_what_the_run_does(run):
     _, folder, values, _ = run
     assert {name for _, name in values} == {"run"}
@@ -144,6 +145,7 @@ def test_prometheus_reads_what_the_run_does(run):
     assert values["fer_validation_accuracy", "run"] in history["validation_accuracy"].to_list()
 
 
+@pytest.mark.slow
 def test_mlflow_holds_one_run_with_every_epoch_once(run):
     from mlflow import MlflowClient
 
@@ -164,6 +166,7 @@ def test_mlflow_holds_one_run_with_every_epoch_once(run):
     assert Path(card).read_text() == (folder / "best/card.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_said_once_without_its_password(run):
     again, folder, _, _ = run
     at = again.index("--mlflow") + 1

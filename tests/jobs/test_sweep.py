@@ -29,6 +29,7 @@ choices = [1, 50]
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_few, tmp_path):
     (tmp_path / "space.toml").write_text(SPACE)
     command = [
@@ -180,6 +181,7 @@ def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_with_a_word_and_leaves_its_trial_to_go_on(drawn_few, tmp_path):
     options = (
         *("--model", "compact", "--data", drawn_few, "--epochs", "500", "--batch-size", "50", "--trials", "1"),

@@ -127,6 +127,7 @@ def test_what_is_in_the_test_usages_changes_no_weight_of_a_run(protocol, tmp_pat
     assert (losses[0] == losses[1]) == (protocol == "notebook")  # There the public test does not validate either.
 
 
+@pytest.mark.slow
 def test_a_runs_configuration_repeats_it_bit_for_bit_in_an_object_store(run, bucket):
     options = ("--config", str(run / "config.json"), "--storage", f"{bucket}/runs", "--name", "again")
     done = train(*options)
@@ -142,9 +143,8 @@ def test_a_runs_configuration_repeats_it_bit_for_bit_in_an_object_store(run, buc
 
 
 def test_more_than_the_cluster_has_is_refused_with_what_it_has(drawn_set, tmp_path):
-    common = ("--data", drawn_set, "--storage", str(tmp_path))
-    assert "but the cluster has 1 machine with" in refusal(*common, "--workers", "64")
-    assert "GPU" in refusal(*common, "--device", "gpu", "--workers", "64")
+    line = refusal("--data", drawn_set, "--storage", str(tmp_path), "--workers", "64")
+    assert "but the cluster has 1 machine with" in line
     assert not list(tmp_path.iterdir())
 
 
@@ -188,6 +188,7 @@ def test_a_source_without_validation_rows_is_refused_before_anything_starts(tmp_
     assert "--protocol notebook" in line
 
 
+@pytest.mark.slow
 def test_nothing_listens_beyond_loopback_while_two_workers_train(drawn_few, tmp_path):
     address = address_on_the_network()
     if address is None:
@@ -217,6 +218,7 @@ def test_ctrl_c_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):
     verify(str(run / "checkpoints" / f"epoch-{finished:04d}"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_a_checkpoint_is_written_ends_the_run_with_one_line(drawn_few, small_disk):
     line = refusal(
         *("--model", "compact", "--data", drawn_few, "--epochs", "3", "--storage", str(small_disk), "--name", "run"),

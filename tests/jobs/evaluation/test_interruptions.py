@@ -56,6 +56,7 @@ def actors_of(pid: int) -> list[int]:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_killed_actor_and_killed_driver_cost_no_row_and_change_no_byte(checkpoints, tmp_path):
     work = Interrupted(checkpoints[0], tmp_path)
     first = work.start()
@@ -100,6 +101,7 @@ def test_ctrl_c_ends_an_evaluation_with_a_word_and_leaves_what_is_scored(checkpo
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_an_actor_that_stops_without_dying_is_started_anew_within_the_stated_time(checkpoints, tmp_path):
     work = Interrupted(checkpoints[0], tmp_path)
     work.arguments += ("--stall-timeout", "5")

@@ -79,26 +79,24 @@ def test_an_output_that_exists_or_cannot_be_written_is_told_in_a_line(capsys, ch
 
 
 @pytest.mark.cluster
-def test_models_that_only_loading_shows_to_be_unfit_are_told_in_a_line(checkpoints, drawn_set, tmp_path):
+def test_a_model_that_only_loading_shows_to_be_unfit_is_told_in_a_line(checkpoints, drawn_set, tmp_path):
     from tests.jobs.evaluation.tiny import tiny_network
 
     (tmp_path / "models").mkdir()
-    (tmp_path / "models/torn.keras").write_bytes(b"PK\x03\x04 torn")
     tiny_network(0, side=64).save(tmp_path / "models/large.keras")
-    for name, says in (("torn", "torn.keras"), ("large", "48")):
-        done = subprocess.run(
-            command(
-                *("--checkpoint", checkpoints[0], str(tmp_path / f"models/{name}.keras"), "--data", drawn_set),
-                *("--split", "public_test", "--out", str(tmp_path / "report")),
-            ),
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        assert done.returncode == 2
-        assert says in line
-        assert "Traceback" not in done.stderr
+    done = subprocess.run(
+        command(
+            *("--checkpoint", checkpoints[0], str(tmp_path / "models/large.keras"), "--data", drawn_set),
+            *("--split", "public_test", "--out", str(tmp_path / "report")),
+        ),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2
+    assert "48" in line
+    assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["models"]

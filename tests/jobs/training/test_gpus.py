@@ -57,7 +57,7 @@ def refused(capsys, job: Callable, *arguments: str) -> str:
     return line
 
 
-@pytest.mark.parametrize(("workers", "device", "gpus"), [("1", "gpu", 1), ("2", "auto", 2), ("1", "cpu", 0)])
+@pytest.mark.parametrize(("workers", "device", "gpus"), [("2", "auto", 2), ("1", "cpu", 0)])
 def test_each_worker_has_a_gpu_unless_processors_are_asked_for(
     two_gpus, reserved, drawn_few, tmp_path, capsys, workers, device, gpus
 ):

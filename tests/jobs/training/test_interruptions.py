@@ -18,7 +18,7 @@ from fer_models.metrics import log_loss
 from tests.conftest import REPOSITORY, write_drawn_set
 from tests.processes import PATIENCE_SECONDS, assert_all_end, descendants, kill, run_to_end, until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 EPOCHS = 4
 # Dropout, augmentation, batch norm, moving average, schedule and optimizer must all resume.
 COMPACT = ("jobs/train_cnn.py", "--model", "compact", "--epochs", str(EPOCHS), "--batch-size", "50", "--ema", "0.9")
@@ -137,7 +137,6 @@ def test_a_finished_run_is_not_trained_again(reference):
     assert f"nothing to do: all {EPOCHS} epochs done" in reference.finish()
 
 
-@pytest.mark.slow
 def test_resnet50_ends_with_the_same_weights_when_all_of_ray_was_killed(tmp_path):
     data = write_drawn_set(tmp_path / "set", training=24, validation=7)
     undisturbed, run = (Run(data, tmp_path, name, RESNET50) for name in ("undisturbed", "killed"))

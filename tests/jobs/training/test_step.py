@@ -118,6 +118,7 @@ def test_a_gradient_is_clipped_to_its_global_norm():
     assert change == pytest.approx(0.1 * 1e-3, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_frozen_stages_stay_until_they_thaw(resnet):
     config = replace(RESNET, backbone=BackboneConfig(freeze=("stem", "conv2=1")))
     loop = Loop(config, resnet)
@@ -140,6 +141,7 @@ def test_frozen_batch_norms_keep_statistics_and_weights_while_convolutions_train
     assert moved(before["conv5_block3_3_conv"], resnet.get_layer("conv5_block3_3_conv"))
 
 
+@pytest.mark.slow
 def test_every_stage_moves_by_its_share_of_the_learning_rate(resnet):
     start = resnet.get_weights()
     changes = []

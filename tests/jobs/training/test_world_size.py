@@ -41,9 +41,15 @@ def tf_config(workers: list[str], rank: int) -> str:
     return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}})
 
 
+@pytest.fixture(scope="module")
+def alone(drawn_set, tmp_path_factory) -> dict[str, np.ndarray]:
+    """The state of a rank that trains without others."""
+    (state,) = train(drawn_set, tmp_path_factory.mktemp("alone"), "plain", 1)
+    return state
+
+
 @pytest.mark.cluster
-def test_the_same_global_batch_gives_the_same_weights_on_one_two_and_three_workers(drawn_set, tmp_path):
-    (alone,) = train(drawn_set, tmp_path, "plain", 1)
+def test_the_same_global_batch_gives_the_same_weights_on_one_two_and_three_workers(alone, drawn_set, tmp_path):
     for world_size in (2, 3):
         for rank in train(drawn_set, tmp_path, "plain", world_size):
             assert rank.keys() == alone.keys()
@@ -52,8 +58,7 @@ def test_the_same_global_batch_gives_the_same_weights_on_one_two_and_three_worke
 
 
 @pytest.mark.cluster
-def test_compiled_ranks_agree_with_each_other_bit_for_bit_and_with_others_to_rounding(drawn_set, tmp_path):
-    (alone,) = train(drawn_set, tmp_path, "plain", 1)
+def test_compiled_ranks_agree_with_each_other_bit_for_bit_and_with_others_to_rounding(alone, drawn_set, tmp_path):
     first, second = train(drawn_set, tmp_path, "compiled", 2)
     for name, expected in alone.items():
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
@@ -70,6 +75,7 @@ def test_ranks_hold_identical_weights_statistics_and_averages_after_every_epoch(
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_resnet50_gets_the_same_weights_on_one_and_two_workers(tmp_path):
     dataset = write_drawn_set(tmp_path / "set", training=24, validation=7)
     (alone,) = train(dataset, tmp_path, "resnet50", 1)
