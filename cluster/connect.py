@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import ray
 from ray.autoscaler.sdk import request_resources
 
-from cluster.ray_internals import init_on_loopback
+from cluster.ray_internals import NODE_IS_TOO_SLOW, init_on_loopback
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
@@ -32,8 +32,16 @@ class WorkerResources:
 
 
 def start_local(**more: Any) -> None:
-    """Start a Ray of this process's own, on the loopback address; `more` is for `ray.init`."""
-    init_on_loopback(**(_QUIET | more))
+    """Start a Ray of this process's own, on the loopback address; `more` is for `ray.init`.
+
+    Raises UserError when Ray gives up, as on a machine that is very busy.
+    """
+    try:
+        init_on_loopback(**(_QUIET | more))
+    except Exception as error:  # Ray raises no class of its own.
+        if NODE_IS_TOO_SLOW not in str(error):
+            raise
+        raise UserError("Ray did not start within 30 s: this machine may be too busy; run the command again") from error
 
 
 def connect() -> None:

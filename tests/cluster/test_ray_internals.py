@@ -63,6 +63,7 @@ def test_a_variable_or_logger_is_called_what_it_was(name, used):
         ("_private/services.py", "ray_constants.ENABLE_RAY_CLUSTER"),
         ("scripts/scripts.py", "ray_constants.ENABLE_RAY_CLUSTER"),
         ("scripts/scripts.py", ray_internals.NODE_HAS_STARTED),
+        ("_private/node.py", ray_internals.NODE_IS_TOO_SLOW),
         ("core/src/ray/raylet/raylet", ray_internals.MANY_WORKERS),
     ],
 )

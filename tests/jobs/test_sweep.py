@@ -88,8 +88,8 @@ def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_f
 @pytest.mark.slow
 def test_a_full_disk_ends_a_sweep_with_one_line_and_no_trial_with_it(drawn_few, small_disk):
     command = [
-        *(sys.executable, "jobs/sweep.py", "--model", "compact", "--data", drawn_few, "--epochs", "3"),
-        *("--batch-size", "50", "--trials", "2", "--search", "random", "--scheduler", "none"),
+        *(sys.executable, "jobs/sweep.py", "--model", "compact", "--data", drawn_few, "--epochs", "2"),
+        *("--batch-size", "50", "--trials", "1", "--search", "random", "--scheduler", "none"),
         *("--storage", str(small_disk), "--name", "sweep"),
     ]
 
@@ -107,7 +107,7 @@ def test_a_full_disk_ends_a_sweep_with_one_line_and_no_trial_with_it(drawn_few, 
     assert done.returncode == 0, done.stdout + done.stderr
     trials = pd.read_parquet(small_disk / "sweep/trials.parquet")
     assert trials["error"].isna().all()
-    assert trials["epochs"].tolist() == [3, 3]
+    assert trials["epochs"].tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
         *("--model", "compact", "--data", drawn_few, "--epochs", "1", "--batch-size", "50"),
         *("--storage", f"{bucket}/runs", "--name", "sweep"),
     )
-    for trials in ("2", "3"):
+    for trials in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "jobs/sweep.py", *options, "--trials", trials],
             cwd=REPOSITORY,
@@ -175,8 +175,8 @@ def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "testing" not in done.stdout + done.stderr, "the environment's secret"
-    assert "resuming: 2 trials are over" in done.stdout
-    assert [trial.outcome.error for trial in SweepFolder(f"{bucket}/runs/sweep").trials()] == [None] * 3
+    assert "resuming: 1 trials are over" in done.stdout
+    assert [trial.outcome.error for trial in SweepFolder(f"{bucket}/runs/sweep").trials()] == [None] * 2
     assert load_model(f"{bucket}/runs/sweep/best/checkpoint")[1].model == "compact"
 
 
