@@ -1,11 +1,12 @@
 # make train [DATA=...] [ARGS=...]   train and evaluate; without DATA, on the built-in drawn faces
 # make test                          lint, types and tests
+# make soak                          the slow tests that neither `make test` nor .ci/run has: half an hour
 # make benchmarks                    measure speed and memory; tests/benchmarks/README.md has the results
 # make clean                         remove the environment and caches
 # make help                          print this
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types benchmarks clean
+.PHONY: help train test soak lint types benchmarks clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -23,6 +24,9 @@ train: $(VENV)/.jobs
 # Most of a test that starts Ray is waiting: two at a time, file by file, on however many cores.
 test: lint types
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+soak: $(VENV)/.test
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m soak tests
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

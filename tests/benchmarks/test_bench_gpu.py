@@ -65,7 +65,7 @@ def test_without_a_gpu_it_says_in_a_line_what_it_needs():
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_whole_path_runs_on_processors():
     done = bench("--on-processors", "--epochs", "3", "--only", "compact-256")
     assert done.returncode == 0, done.stdout + done.stderr

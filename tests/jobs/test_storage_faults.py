@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY, write_drawn_set
 from tests.flaky_storage import behind
 from tests.processes import run_to_end
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 STALL_SECONDS = 30
 
 

@@ -85,7 +85,7 @@ def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_f
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_full_disk_ends_a_sweep_with_one_line_and_no_trial_with_it(drawn_few, small_disk):
     command = [
         *(sys.executable, "jobs/sweep.py", "--model", "compact", "--data", drawn_few, "--epochs", "2"),
@@ -158,7 +158,7 @@ def test_a_folder_holds_one_sweep_and_says_what_another_changes(tmp_path):
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_sweep_lives_in_an_object_store_and_goes_on_there(drawn_few, bucket):
     options = (
         *("--model", "compact", "--data", drawn_few, "--epochs", "1", "--batch-size", "50"),

@@ -106,6 +106,7 @@ def test_a_run_whose_worker_driver_and_checkpoint_die_ends_with_the_weights_of_o
     assert_all_end(pid for pid, _ in orphans)
 
 
+@pytest.mark.soak
 def test_a_worker_alone_that_stops_without_dying_is_started_anew(drawn_few, tmp_path):
     run = Run(drawn_few, tmp_path, "run", (*COMPACT, "--stall-timeout", "15"), workers=1)
     process = run.start()
@@ -131,6 +132,7 @@ def test_a_finished_run_is_not_trained_again(reference):
     assert f"nothing to do: all {EPOCHS} epochs done" in reference.finish()
 
 
+@pytest.mark.soak
 def test_resnet50_ends_with_the_same_weights_when_all_of_ray_was_killed(tmp_path):
     data = write_drawn_set(tmp_path / "set", training=24, validation=7)
     undisturbed, run = (Run(data, tmp_path, name, RESNET50, workers=1) for name in ("undisturbed", "killed"))
