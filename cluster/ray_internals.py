@@ -22,6 +22,8 @@ _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 _WATCHER_VARIABLE = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 _POLL_VARIABLE = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+_LOCAL_VARIABLE = "FER_RAY_IS_LOCAL"
+"""Ours: tells this process, and every process of the Ray that it starts, that this Ray has one machine."""
 _DASHBOARD_VARIABLE = "RAY_API_SERVER_ADDRESS"
 _NO_DASHBOARD = "http://127.0.0.1:1"
 """An address at which nothing listens, so that a request to it fails at once."""
@@ -46,6 +48,7 @@ def init_on_loopback(**options: Any) -> None:
     bind_to_loopback()
     import ray
 
+    os.environ[_LOCAL_VARIABLE] = "1"
     # Nothing preempts a machine that runs its own Ray, and Ray Train's watcher costs a process for each set of workers.
     os.environ.setdefault(_WATCHER_VARIABLE, "0")
     os.environ.setdefault(_POLL_VARIABLE, "0.5")  # A run ends up to 2 s sooner. Asking costs nothing on one machine.
@@ -93,7 +96,7 @@ def data_parallel_trainer() -> Any:
     # Each of these starts an actor: 3 to 6 s of a run on two slow cores. No run of ours uses datasets of Ray Train. The
     # cleaner asks the dashboard whether the controller is alive; a local Ray has none, and needs no cleaner.
     unused: list[type] = [ray_module.DatasetsCallback]
-    if os.environ.get(_WATCHER_VARIABLE) == "0":
+    if os.environ.get(_LOCAL_VARIABLE):
         unused.append(ray_module.PlacementGroupCleanerCallback)
 
     class Trainer(ray_module.DataParallelTrainer):

@@ -1,6 +1,7 @@
 import pytest
 
-from cluster.connect import WorkerResources, worker_resources
+from cluster.connect import WorkerResources, start_local, worker_resources
+from cluster.ray_internals import NODE_IS_TOO_SLOW
 from fer_data.errors import UserError
 
 
@@ -39,3 +40,13 @@ def test_too_small_a_cluster_is_said_with_what_it_has(workers, device, cpus):
 def test_dead_machines_do_not_count():
     with pytest.raises(UserError, match="0 machines"):
         place(nodes((8, 0), alive=False), 1)
+
+
+def test_a_ray_that_does_not_start_in_time_is_told_in_a_line(monkeypatch):
+    def too_slow(**_):
+        raise Exception(f"{NODE_IS_TOO_SLOW}. This could happen because …")
+
+    monkeypatch.setattr("cluster.connect.init_on_loopback", too_slow)
+    with pytest.raises(UserError, match="Ray did not start within 30 s") as told:
+        start_local()
+    assert "\n" not in str(told.value)

@@ -78,7 +78,7 @@ def test_the_trainer_takes_a_backend():
 
 @pytest.mark.parametrize(("local", "left_out"), [(True, {"Datasets", "PlacementGroupCleaner"}), (False, {"Datasets"})])
 def test_the_trainer_starts_no_actor_that_nobody_uses(monkeypatch, local, left_out):
-    monkeypatch.setenv(ray_internals._WATCHER_VARIABLE, "0" if local else "1")
+    monkeypatch.setenv(ray_internals._LOCAL_VARIABLE, "1" if local else "")
     trainers = (ray_internals.data_parallel_trainer(), resolve_name(f"{TRAINER}:DataParallelTrainer"))
     ours, rays = ({type(each).__name__ for each in trainer(print)._create_default_callbacks()} for trainer in trainers)
     assert ours == rays - {f"{name}Callback" for name in left_out}

@@ -98,8 +98,9 @@ def test_validation_metrics_are_those_of_the_saved_model_over_every_row(run, dra
         assert card.metrics[-1][f"validation_{name}"] == pytest.approx(value, abs=1e-5)
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("protocol", ["challenge", "notebook"])
+@pytest.mark.parametrize(
+    "protocol", [pytest.param("challenge", marks=pytest.mark.slow), pytest.param("notebook", marks=pytest.mark.soak)]
+)
 def test_what_is_in_the_test_usages_changes_no_weight_of_a_run(protocol, tmp_path):
     def trained(name: str, seed: int) -> Path:
         """Two epochs on the same training rows beside public and private rows that are drawn anew for every seed."""
