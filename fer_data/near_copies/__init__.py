@@ -1,0 +1,1 @@
+"""Find images that show the same photograph: cropped, scaled, shifted, mirrored, brightened, marked or saved again."""

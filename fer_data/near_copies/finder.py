@@ -1,0 +1,91 @@
+"""Which images of a data set show the same photograph."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fer_data.near_copies.candidates import candidates
+from fer_data.near_copies.descriptors import halved
+from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
+from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained, reversed_maps, view_maps
+
+_CONTRADICTS, _WIDE = 0.6, 0.5
+"""Two images that overlap by this share, with less `detail` in common, do not show the same photograph."""
+
+
+class Copies(NamedTuple):
+    """The images whose photograph occurs again, in the order of their rows.
+
+    `row` int64, `photograph` int64 (numbered from 0), `partner` int64 (the row of the best one), `correlation` float32
+    with the partner, and whether one of the two is `mirrored`.
+    """
+
+    row: np.ndarray
+    photograph: np.ndarray
+    partner: np.ndarray
+    correlation: np.ndarray
+    mirrored: np.ndarray
+
+
+def find_copies(pixels: np.ndarray, hashes: np.ndarray) -> Copies:
+    """Exact and near copies among `pixels`, uint8 [n, 48, 48, 1], whose hashes are `hashes`, uint64 [n].
+
+    The order of the images makes no difference to what is found.
+    """
+    # Equal images are compared with the others once. They are sorted by hash, whatever their order in the data set.
+    _, first, image, times = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    count = len(first)
+    one, other, fit = _pairs(pixels[first])
+    linked, apart = fit.detail >= ALIKE, (fit.detail < _CONTRADICTS) & (fit.overlap >= _WIDE)
+    group = photographs(count, (one[linked], other[linked]), fit.detail[linked], (one[apart], other[apart]))
+    best, correlation, mirrored = _best(count, (one[linked], other[linked]), group, fit, linked)
+
+    # Of equal images, each is the best partner of the one before.
+    order = np.lexsort((np.arange(len(hashes)), image))
+    starts = np.searchsorted(image[order], np.arange(count))
+    place = np.arange(len(order)) - starts[image[order]]
+    following = order[starts[image[order]] + (place + 1) % times[image[order]]]
+    repeated = times[image[order]] > 1
+    near = ~repeated & (best[image[order]] >= 0)
+    partner = np.where(repeated, following, first[best[image[order]]])
+    correlation = np.where(repeated, 1, correlation[image[order]]).astype(np.float32)
+    mirrored = ~repeated & mirrored[image[order]]
+    kept = repeated | near
+    rows = order[kept]
+    number = np.unique(group[image[rows]], return_inverse=True)[1].astype(np.int64)
+    by_row = np.argsort(rows)
+    columns = (rows, number, partner[kept], correlation[kept], mirrored[kept])
+    return Copies(*(column[by_row] for column in columns))
+
+
+def _pairs(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, Fit]:
+    """Pairs of `images` that may show the same photograph, each once, and how they fit."""
+    registration = Registration(images)
+    found = candidates(halved(images))
+    one, other, fit = found.one, found.other, registration.fit(found.one, found.other, view_maps(found.view))
+    linked = fit.detail >= ALIKE
+    # Images with a partner in common: found if they fit, and a contradiction if they do not.
+    left, right, first, second = partners_of_partners((one, other), linked)
+    maps = np.concatenate([fit.map, reversed_maps(fit.map)])
+    more = registration.fit(left, right, chained(maps[first], maps[second]))
+    columns = [np.concatenate(pair) for pair in zip(fit, more, strict=True)]
+    return np.concatenate([one, left]), np.concatenate([other, right]), Fit(*columns)
+
+
+def _best(
+    count: int, links: Pairs, group: np.ndarray, fit: Fit, linked: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best partner of each image within its group (-1: none), the correlation, and whether one is mirrored."""
+    one, other = (np.concatenate(sides) for sides in (links, links[::-1]))
+    detail, correlation, maps = (
+        np.concatenate([values[linked]] * 2) for values in (fit.detail, fit.correlation, fit.map)
+    )
+    inside = group[one] == group[other]
+    one, other, detail, correlation, maps = (each[inside] for each in (one, other, detail, correlation, maps))
+    order = np.lexsort((other, -detail, one))
+    rows, first = np.unique(one[order], return_index=True)
+    chosen = order[first]
+    best, strength, mirrored = np.full(count, -1), np.zeros(count, np.float32), np.zeros(count, bool)
+    best[rows], strength[rows] = other[chosen], correlation[chosen]
+    mirrored[rows] = np.linalg.det(maps[chosen][:, :, :2]) < 0
+    return best, strength, mirrored
