@@ -5,6 +5,7 @@ many transforms, so that one of them looks like the descriptor of another crop o
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,27 +18,38 @@ DIMENSIONS = 48
 FLAT = 4.0
 """Standard deviation, in grey levels at half the size, below which an image shows nothing that could be recognised."""
 _WINDOW, _CELLS, _SIGMA = 36.0, 12, 1.6
-_SCALES, _SHIFTS = (0.83, 1.0, 1.2), (-4.0, 0.0, 4.0)
+_CENTRE = (SIDE - 1) / 2
 
 
 class View(NamedTuple):
-    """A window: its size relative to the middle one, its shift in pixels, and whether it is mirrored."""
+    """A window: its size relative to the middle one, its shift in pixels, its turn in degrees, whether it is mirrored."""
 
-    scale: float
-    right: float
-    down: float
-    mirrored: bool
+    scale: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+    turn: float = 0.0
+    mirrored: bool = False
 
     def matrix(self) -> np.ndarray:
         """The affine map, float32 [2, 3], from pixels of the middle window's image to pixels of this view's image."""
-        centre, down = (SIDE - 1) / 2, self.scale
-        across = -down if self.mirrored else down
-        right, below = centre * (1 - across) + self.right, centre * (1 - down) + self.down
-        return np.array([[across, 0, right], [0, down, below]], np.float32)
+        cosine, sine = self.scale * math.cos(math.radians(self.turn)), self.scale * math.sin(math.radians(self.turn))
+        linear = np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([-1.0 if self.mirrored else 1.0, 1.0])
+        shift = _CENTRE - linear.sum(axis=1) * _CENTRE + (self.right, self.down)
+        return np.column_stack([linear, shift]).astype(np.float32)
 
 
-MIDDLE = View(1.0, 0.0, 0.0, mirrored=False)
-VIEWS = [View(*view) for view in itertools.product(_SCALES, _SHIFTS, _SHIFTS, (False, True))]
+MIDDLE = View()
+_NEAR, _FAR = (-4.0, 0.0, 4.0), (-8.0, -4.0, 0.0, 4.0, 8.0)
+VIEWS = [
+    # Shifts alone are found from either image, so that half of them are enough; mirrored, half of those up and down.
+    *(View(1.0, right, down) for right in _FAR for down in _FAR if (down, right) >= (0.0, 0.0)),
+    *(View(1.0, right, down, mirrored=True) for right in _FAR for down in _FAR if down >= 0),
+    *(
+        View(scale, right, down, mirrored=mirrored)
+        for scale, right, down, mirrored in itertools.product((0.83, 1.2), _NEAR, _NEAR, (False, True))
+    ),
+    *(View(turn=turn, mirrored=mirrored) for turn in (-8.0, 8.0) for mirrored in (False, True)),
+]
 
 
 def halved(pixels: np.ndarray) -> np.ndarray:
@@ -53,19 +65,15 @@ def described(halves: np.ndarray, view: View) -> np.ndarray:
 
 def _projection(view: View) -> np.ndarray:
     """Half-size pixels to a descriptor, which is linear: float32 [576, DIMENSIONS]."""
-    cells = np.einsum("yi,xj->yxij", *_weights(view)).reshape(_CELLS**2, HALF**2)
-    return (_frequencies() @ cells).T.astype(np.float32)
-
-
-def _weights(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """How much each row, and each column, of a half-size image counts in each cell of the window: [12, 24] each."""
-    offsets = (np.arange(_CELLS) - (_CELLS - 1) / 2) * _WINDOW * view.scale / _CELLS
-    middle, pixels = (SIDE - 1) / 2, 2 * np.arange(HALF) + 0.5
-    centres = (middle + view.down + offsets, middle + view.right + (-offsets if view.mirrored else offsets))
-    distances = [(centre[:, None] - pixels) / (_SIGMA * view.scale) for centre in centres]
-    weights = [np.exp(-(distance**2) / 2) + 1e-30 for distance in distances]
-    down, across = (weight / weight.sum(axis=1, keepdims=True) for weight in weights)
-    return down, across
+    offsets = _CENTRE + (np.arange(_CELLS) - (_CELLS - 1) / 2) * _WINDOW / _CELLS
+    cells = np.stack([*(axis.ravel() for axis in np.meshgrid(offsets, offsets)), np.ones(_CELLS**2)])
+    pixels = np.stack([axis.ravel() for axis in np.meshgrid(*[2 * np.arange(HALF) + 0.5] * 2)])
+    distances = ((view.matrix() @ cells)[:, :, None] - pixels[:, None]) / (_SIGMA * view.scale)
+    # A cell beyond the border has the nearest pixels.
+    weights = -(distances**2).sum(axis=0) / 2
+    weights = np.exp(weights - weights.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return (_frequencies() @ weights).T.astype(np.float32)
 
 
 def _frequencies() -> np.ndarray:

@@ -50,7 +50,10 @@ class Registration:
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
         self._halves = _blurred(halved(pixels), 0.75)
-        self._edges = _edges(self._halves, 1.0)
+        edges = _edges(self._halves, 1.0)
+        # The edges of a frame or of letters must not outweigh all others.
+        most = 3 * np.median(np.abs(edges), axis=(1, 2), keepdims=True)
+        self._edges = np.clip(edges, -most, most)
 
     def fit(self, one: np.ndarray, other: np.ndarray, maps: np.ndarray) -> Fit:
         """Lay the images `one` on the images `other`, int64 [n] each, beginning with `maps`, float32 [n, 2, 3].
