@@ -8,6 +8,7 @@ import itertools
 import math
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from fer_data.rows import SIDE
@@ -17,6 +18,8 @@ HALF = SIDE // 2
 DIMENSIONS = 48
 FLAT = 4.0
 """Standard deviation, in grey levels at half the size, below which an image shows nothing that could be recognised."""
+_PLAIN, _WIDEST_FRAME = 6.0, 8
+"""Standard deviation, in grey levels, of a row or column of a frame; rows or columns of the widest one."""
 _WINDOW, _CELLS, _SIGMA = 36.0, 12, 1.6
 _CENTRE = (SIDE - 1) / 2
 
@@ -48,8 +51,35 @@ VIEWS = [
         View(scale, right, down, mirrored=mirrored)
         for scale, right, down, mirrored in itertools.product((0.83, 1.2), _NEAR, _NEAR, (False, True))
     ),
+    *(
+        View(0.7, right, down, mirrored=mirrored)
+        for right, down in ((0.0, 0.0), *itertools.product((-4.0, 4.0), repeat=2))
+        for mirrored in (False, True)
+    ),
     *(View(turn=turn, mirrored=mirrored) for turn in (-8.0, 8.0) for mirrored in (False, True)),
 ]
+
+
+def unframed(pixels: np.ndarray) -> np.ndarray:
+    """`pixels`, uint8 [n, 48, 48, 1], in which what is inside a frame of one grey fills the image: the same type."""
+    images = pixels[..., 0].astype(np.float32)
+    plain = [images.std(axis=axis) < _PLAIN for axis in (2, 1)]  # Rows, then columns.
+    # How many lines of one grey there are from each of the four sides.
+    margins = np.stack([np.argmin(np.pad(each[:, ::way], ((0, 0), (0, 1)))[:, :], axis=1) for each in plain for way in (1, -1)])
+    unframed = pixels.copy()
+    for at in np.flatnonzero(margins.any(axis=0) & (margins.max(axis=0) <= _WIDEST_FRAME)):
+        top, bottom, left, right = margins[:, at]
+        inside = pixels[at, top : SIDE - bottom, left : SIDE - right, 0]
+        unframed[at, :, :, 0] = cv2.resize(inside, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return unframed
+
+
+def calmed(pixels: np.ndarray) -> np.ndarray:
+    """`pixels`, uint8 [n, 48, 48, 1], without lines as thin as those of letters: the same type."""
+    calm = np.empty_like(pixels)
+    for image, place in zip(pixels, calm, strict=True):
+        cv2.medianBlur(image[..., 0], 5, dst=place[..., 0])
+    return calm
 
 
 def halved(pixels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fer_data.near_copies.candidates import candidates
-from fer_data.near_copies.descriptors import halved
+from fer_data.near_copies.descriptors import calmed, halved, unframed
 from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
 from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained, reversed_maps, view_maps
 
@@ -60,8 +60,9 @@ def find_copies(pixels: np.ndarray, hashes: np.ndarray) -> Copies:
 
 def _pairs(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, Fit]:
     """Pairs of `images` that may show the same photograph, each once, and how they fit."""
+    images = unframed(images)
     registration = Registration(images)
-    found = candidates(halved(images))
+    found = candidates(halved(calmed(images)))
     one, other, fit = found.one, found.other, registration.fit(found.one, found.other, view_maps(found.view))
     linked = fit.detail >= ALIKE
     # Images with a partner in common: found if they fit, and a contradiction if they do not.

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fer_data.near_copies.descriptors import VIEWS, halved
+from fer_data.near_copies.descriptors import VIEWS, calmed, halved
 from fer_data.rows import SIDE
 
 ALIKE = 0.82
 """`detail` from which two images show the same photograph. Of pairs of drawn faces one in 10,000 has as much."""
 _FIRST_STEPS, _MORE_STEPS, _FINE_STEPS = 3, 5, 4
-_HOPEFUL, _PROMISING = 0.65, 0.70
+_HOPEFUL, _PROMISING = 0.5, 0.6
 """Correlation of edges at half the size, after the first steps and after all, below which a pair is given up."""
 _SMALLEST_OVERLAP = 0.3
 _LARGEST_SCALE, _LARGEST_STRETCH, _LARGEST_TURN = 1.9, 1.35, 20.0
@@ -49,7 +49,7 @@ class Registration:
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
-        self._halves = _blurred(halved(pixels), 0.75)
+        self._halves = _blurred(halved(calmed(pixels)), 0.75)
         edges = _edges(self._halves, 1.0)
         # The edges of a frame or of letters must not outweigh all others.
         most = 3 * np.median(np.abs(edges), axis=(1, 2), keepdims=True)
@@ -121,7 +121,9 @@ def _aligned(template: np.ndarray, image: np.ndarray, maps: np.ndarray, steps: i
         warped, inside = (each.reshape(count, -1) for each in _warped(image, maps[:, :2]))
         columns[:, 6] = warped
         weights = inside.astype(np.float32)
-        if residual is not None:
+        if residual is None:
+            residual = _relit(target, warped, inside) - target
+        if True:
             spread = (np.abs(residual) * inside).sum(axis=1) / np.maximum(inside.sum(axis=1), 1) + 1e-3
             weights /= 1 + (residual / (2 * spread[:, None])) ** 2
         weighted = columns * weights[:, None]
@@ -141,15 +143,26 @@ def _aligned(template: np.ndarray, image: np.ndarray, maps: np.ndarray, steps: i
     return maps[:, :2]
 
 
+def _relit(target: np.ndarray, warped: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """`warped`, float32 [n, pixels], with the brightness and contrast of `target` over the pixels `inside`."""
+    count = np.maximum(inside.sum(axis=1, keepdims=True), 1)
+    ours, theirs = (np.where(inside, each, 0).sum(axis=1, keepdims=True) / count for each in (warped, target))
+    ours, theirs = warped - ours, theirs
+    common = np.where(inside, ours * target, 0).sum(axis=1, keepdims=True)
+    gain = common / np.maximum(np.where(inside, ours * ours, 0).sum(axis=1, keepdims=True), 1)
+    return ours * np.clip(gain, 0.3, 3) + theirs
+
+
 def _measured(template: np.ndarray, image: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`correlation` and `detail` of a Fit. Both are 0 for a small overlap and for a map that no crop gives."""
     warped, inside = _warped(image, maps)
     correlation = _correlation(template, warped, inside)
-    warped, _ = _warped(_blurred(image, 0.5), maps)
-    template = _blurred(template, 0.5)
+    lit = (template > 0) & (template < 255) & (warped > 0) & (warped < 255)
+    warped, _ = _warped(_blurred(image, 0.75), maps)
+    template = _blurred(template, 0.75)
     # Outside the image the template goes on, so that the image's border is no edge.
     edges = (_edges(each, 1.2) for each in (template, np.where(inside, warped, template)))
-    detail = np.array([_agreement(*each) for each in zip(*edges, inside, strict=True)], np.float32)
+    detail = np.array([_agreement(*each) for each in zip(*edges, inside & lit, strict=True)], np.float32)
     refused = _is_absurd(maps) | (inside.mean(axis=(1, 2)) < _SMALLEST_OVERLAP)
     return np.where(refused, 0, correlation), np.where(refused, 0, detail)
 
