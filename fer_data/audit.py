@@ -1,4 +1,4 @@
-"""What is wrong with a data set: exact copies, leaks between splits, blank images, conflicting labels.
+"""What is wrong with a data set: exact and near copies, leaks between splits, blank images, conflicting labels.
 
 Two images count as the same when their 64-bit content hashes are equal: among a million different images the chance of
 any collision is under 1e-7. The audit keeps ten bytes per row, so that millions of rows fit in memory.
@@ -13,6 +13,9 @@ COPIES = "redundant copies"
 LEAKS = "also in"
 BLANKS = "blank images"
 CONFLICTS = "label conflicts"
+PHOTOGRAPHS = "photograph in"
+REPEATED = "repeated photographs"
+SEVERAL = "photographs with several labels"
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Finding:
     """One figure of the audit: `count` rows of `usage`; for label conflicts, groups of equal images.
 
     `check` is "redundant copies", "also in training" (or another earlier usage), "blank images" or "label conflicts".
+    Where near copies were looked for, it is also "photograph in training" (or another earlier usage), "repeated
+    photographs" or "photographs with several labels"; the last two count photographs.
     `usage` is one of the data set's, or "all".
     """
 
@@ -67,6 +72,29 @@ class Auditor:
         found += [Finding(CONFLICTS, usage, label_conflicts(hashes[usage], labels[usage])) for usage in present]
         found.append(Finding(CONFLICTS, "all", label_conflicts(everything, all_labels)))
         return tuple(found)
+
+
+def photograph_findings(
+    usages: Sequence[str], usage: np.ndarray, labels: np.ndarray, photographs: np.ndarray
+) -> tuple[Finding, ...]:
+    """The checks of near copies, for every usage that has rows and for all rows together.
+
+    Of each row, the position of its `usage` in `usages`, its label and its photograph, int [n] each; -1 for a
+    photograph that occurs once.
+    """
+    present = [(index, name) for index, name in enumerate(usages) if (usage == index).any()]
+    several = {name: photographs[(usage == index) & (photographs >= 0)] for index, name in present}
+    own_labels = {name: labels[(usage == index) & (photographs >= 0)] for index, name in present}
+    found = []
+    for at, (_, name) in enumerate(present):
+        for _, earlier in present[:at]:
+            count = int(np.isin(several[name], several[earlier]).sum())
+            found.append(Finding(f"{PHOTOGRAPHS} {earlier}", name, count))
+    several["all"], own_labels["all"] = photographs[photographs >= 0], labels[photographs >= 0]
+    for name, numbers in several.items():
+        found.append(Finding(REPEATED, name, int((np.unique(numbers, return_counts=True)[1] > 1).sum())))
+    found += [Finding(SEVERAL, name, label_conflicts(numbers, own_labels[name])) for name, numbers in several.items()]
+    return tuple(found)
 
 
 def redundant_copies(hashes: np.ndarray) -> int:

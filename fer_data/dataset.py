@@ -2,6 +2,7 @@
 
     part-training-00000.parquet …   one usage each, row groups of 1,024 rows, at most 64 to a part
     rejected.parquet                image_id and reason of every rejected row
+    near_copies.parquet             the images whose photograph occurs again, if they were looked for
     manifest.json                   counts, fingerprint, audit, parts; written last
 
 Opening reads the manifest and the parts' footers. Rows are read one row group at a time, so that memory does not grow
@@ -20,6 +21,7 @@ from pyarrow import fs
 
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, ROW_GROUP_ROWS, Manifest, Part, RowGroup
+from fer_data.near_copies.table import NEAR_COPIES, NEAR_COPIES_SCHEMA
 from fer_data.rows import SCHEMA
 from fer_data.storage import absolute, join, one_line, read_file, redacted, reported, resolve
 
@@ -58,6 +60,21 @@ class PreparedDataset:
                 table = reader.read_row_group(group.index, columns=list(columns), use_threads=False)
         if table.num_rows != group.rows:
             raise UserError(_prepare_again(uri, f"has {table.num_rows} rows in a group of {group.rows}"))
+        return table
+
+    def near_copies(self) -> pa.Table | None:
+        """The images whose photograph occurs again, a table of NEAR_COPIES_SCHEMA; None if they were not looked for.
+
+        Raises UserError when the file is missing or damaged.
+        """
+        if not self.manifest.near_copies:
+            return None
+        uri = join(self.uri, NEAR_COPIES)
+        with _damage_reported(uri):
+            filesystem, path = resolve(uri)
+            table = pq.read_table(path, filesystem=filesystem)
+        if not table.schema.equals(NEAR_COPIES_SCHEMA):
+            raise UserError(_prepare_again(uri, "has other columns than near copies"))
         return table
 
 

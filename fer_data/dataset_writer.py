@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from fer_data.audit import Auditor
+from fer_data.audit import Auditor, Finding, photograph_findings
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, SCHEMA_VERSION, Manifest, Part
+from fer_data.near_copies.table import NEAR_COPIES, Find, near_copies_table
 from fer_data.rows import SCHEMA, USAGES, pixels_of
 from fer_data.storage import absolute, is_remote, redacted, reported, resolve
 
@@ -35,13 +36,15 @@ def write_dataset(
     source_name: str,
     *,
     rejected: Sequence[tuple[str, str]] = (),
+    near_copies: Find | None = None,
     overwrite: bool = False,
 ) -> Manifest:
     """Writes tables of SCHEMA (see `rows.rows_table`) as the data set `out`, with few rows in memory at a time.
 
-    Rows of one usage keep their order. `rejected`, pairs of image id and reason, is read after the last table. If
-    `tables` raises, nothing is left behind. Raises UserError when there are no rows, when `out` exists and `overwrite`
-    is not set, when `out` contains anything but a data set, and when it cannot be written.
+    Rows of one usage keep their order. `rejected`, pairs of image id and reason, is read after the last table.
+    `near_copies` finds the images that show the same photograph; it gets all images at once. If `tables` or
+    `near_copies` raises, nothing is left behind. Raises UserError when there are no rows, when `out` exists and
+    `overwrite` is not set, when `out` contains anything but a data set, and when it cannot be written.
     """
     with _published(absolute(out), overwrite) as place, reported(out, "write"):
         filesystem, path = resolve(place)
@@ -62,14 +65,18 @@ def write_dataset(
         reasons = [{"image_id": image_id, "reason": reason} for image_id, reason in rejected]
         left_out = pa.Table.from_pylist(reasons, schema=REJECTED_SCHEMA)
         pq.write_table(left_out, f"{path}/{REJECTED}", filesystem=filesystem)
+        parts = tuple(part for writer in present for part in writer.parts)
+        audit = auditor.findings()
+        if near_copies is not None:
+            audit += _write_near_copies(filesystem, path, parts, near_copies)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             source=source_name,
             fingerprint=_fingerprint(present),
             counts={w.usage: dict(zip(CLASSES, w.class_counts.tolist(), strict=True)) for w in present},
             rejected=len(rejected),
-            audit=auditor.findings(),
-            parts=tuple(part for writer in present for part in writer.parts),
+            audit=audit,
+            parts=parts,
         )
         with filesystem.open_output_stream(f"{path}/{MANIFEST}") as stream:
             stream.write(manifest.to_json().encode())
@@ -157,6 +164,23 @@ class _UsageWriter:
         self._file, self._file_rows = None, 0
 
 
+def _write_near_copies(
+    filesystem: fs.FileSystem, folder: str, parts: Sequence[Part], find: Find
+) -> tuple[Finding, ...]:
+    """Writes near_copies.parquet beside `parts`; what the audit says about it."""
+    columns = ["image_id", "label", "pixels", "pixels_hash"]
+    rows = pa.concat_tables(
+        pq.read_table(f"{folder}/{part.name}", filesystem=filesystem, columns=columns) for part in parts
+    )
+    copies = find(pixels_of(rows), rows.column("pixels_hash").to_numpy())
+    table = near_copies_table(rows.column("image_id").combine_chunks(), copies)
+    pq.write_table(table, f"{folder}/{NEAR_COPIES}", filesystem=filesystem)
+    photographs = np.full(rows.num_rows, -1)
+    photographs[copies.row] = copies.photograph
+    usage = np.repeat([USAGES.index(part.usage) for part in parts], [part.rows for part in parts])
+    return photograph_findings(USAGES, usage, rows.column("label").to_numpy(), photographs)
+
+
 def _by_usage(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     for usage in table.column("usage").unique().to_pylist():
         yield usage, table.filter(pc.equal(table.column("usage"), usage))
@@ -216,7 +240,7 @@ def check_destination(out: str, overwrite: bool) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name in (MANIFEST, REJECTED) or (name.startswith("part-") and name.endswith(".parquet"))
+    return name in (MANIFEST, REJECTED, NEAR_COPIES) or (name.startswith("part-") and name.endswith(".parquet"))
 
 
 def _clear_remote(out: str) -> None:

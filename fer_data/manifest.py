@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
-from fer_data.audit import Finding
+from fer_data.audit import REPEATED, Finding
 
 SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 1024
@@ -50,6 +50,11 @@ class Manifest:
     def rows(self, usage: str) -> int:
         """How many rows of `usage` there are: 0 when there are none."""
         return sum(self.counts.get(usage, {}).values())
+
+    @property
+    def near_copies(self) -> bool:
+        """Whether near copies were looked for, so that the data set has near_copies.parquet."""
+        return any(finding.check == REPEATED for finding in self.audit)
 
     def to_json(self) -> str:
         """The text of manifest.json."""

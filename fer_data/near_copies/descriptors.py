@@ -25,7 +25,7 @@ _CENTRE = (SIDE - 1) / 2
 
 
 class View(NamedTuple):
-    """A window: its size relative to the middle one, its shift in pixels, its turn in degrees, whether it is mirrored."""
+    """A window: its size relative to the middle one, shift in pixels, turn in degrees, and whether it is mirrored."""
 
     scale: float = 1.0
     right: float = 0.0
@@ -65,7 +65,9 @@ def unframed(pixels: np.ndarray) -> np.ndarray:
     images = pixels[..., 0].astype(np.float32)
     plain = [images.std(axis=axis) < _PLAIN for axis in (2, 1)]  # Rows, then columns.
     # How many lines of one grey there are from each of the four sides.
-    margins = np.stack([np.argmin(np.pad(each[:, ::way], ((0, 0), (0, 1)))[:, :], axis=1) for each in plain for way in (1, -1)])
+    margins = np.stack(
+        [np.argmin(np.pad(each[:, ::way], ((0, 0), (0, 1)))[:, :], axis=1) for each in plain for way in (1, -1)]
+    )
     unframed = pixels.copy()
     for at in np.flatnonzero(margins.any(axis=0) & (margins.max(axis=0) <= _WIDEST_FRAME)):
         top, bottom, left, right = margins[:, at]

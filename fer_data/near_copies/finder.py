@@ -1,30 +1,15 @@
 """Which images of a data set show the same photograph."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from fer_data.near_copies.candidates import candidates
 from fer_data.near_copies.descriptors import calmed, halved, unframed
 from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
 from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained, reversed_maps, view_maps
+from fer_data.near_copies.table import Copies
 
 _CONTRADICTS, _WIDE = 0.6, 0.5
 """Two images that overlap by this share, with less `detail` in common, do not show the same photograph."""
-
-
-class Copies(NamedTuple):
-    """The images whose photograph occurs again, in the order of their rows.
-
-    `row` int64, `photograph` int64 (numbered from 0), `partner` int64 (the row of the best one), `correlation` float32
-    with the partner, and whether one of the two is `mirrored`.
-    """
-
-    row: np.ndarray
-    photograph: np.ndarray
-    partner: np.ndarray
-    correlation: np.ndarray
-    mirrored: np.ndarray
 
 
 def find_copies(pixels: np.ndarray, hashes: np.ndarray) -> Copies:

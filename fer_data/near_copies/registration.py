@@ -230,7 +230,7 @@ def _warped(image: np.ndarray, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _places(maps: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where `maps` take each pixel, float32 [n, side²] each, moved to the border if outside; and whether it is inside."""
+    """Where `maps` take each pixel, float32 [n, side²] each, moved to the border if outside; whether it is inside."""
     y, x = (axis.ravel() for axis in np.mgrid[:side, :side].astype(np.float32))
     right, below = (maps[:, k, 0, None] * x + maps[:, k, 1, None] * y + maps[:, k, 2, None] for k in (0, 1))
     inside = (right >= 0) & (right <= side - 1) & (below >= 0) & (below <= side - 1)
