@@ -1,5 +1,8 @@
 """Find pairs of images whose descriptors are alike, by an approximate index of nearest neighbours."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import faiss
@@ -14,7 +17,7 @@ PARTNERS = 6
 _NEIGHBOURS = 4
 _EXACT = 4_000
 """Up to so many images every pair is compared: an index would not be faster."""
-_CELLS_SEARCHED = 12
+_CELLS_SEARCHED = 16
 _QUERIES = 512
 
 
@@ -33,7 +36,10 @@ def candidates(halves: np.ndarray) -> Candidates:
         nothing = np.zeros(0, np.int64)
         return Candidates(nothing, nothing, nothing)
     index = _index(described(halves[rows], MIDDLE))
-    found = [_search(index, halves[rows], start) for start in range(0, len(rows), _QUERIES)]
+    # Each thread searches alone: the threads of faiss would wait for each other at every query.
+    faiss.omp_set_num_threads(1)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = list(pool.map(partial(_search, index, halves[rows]), range(0, len(rows), _QUERIES)))
     one, other, view, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
     # A pair may be found from both sides: the more similar view is kept.
     low, high = np.minimum(one, other), np.maximum(one, other)

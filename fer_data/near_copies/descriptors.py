@@ -6,6 +6,7 @@ many transforms, so that one of them looks like the descriptor of another crop o
 
 import itertools
 import math
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -95,6 +96,7 @@ def described(halves: np.ndarray, view: View) -> np.ndarray:
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
 
+@cache
 def _projection(view: View) -> np.ndarray:
     """Half-size pixels to a descriptor, which is linear: float32 [576, DIMENSIONS]."""
     offsets = _CENTRE + (np.arange(_CELLS) - (_CELLS - 1) / 2) * _WINDOW / _CELLS
@@ -108,6 +110,7 @@ def _projection(view: View) -> np.ndarray:
     return (_frequencies() @ weights).T.astype(np.float32)
 
 
+@cache
 def _frequencies() -> np.ndarray:
     """The lowest frequencies of the cells, without the mean, as rows: float64 [DIMENSIONS, 144].
 
