@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fer_data.commands import ctrl_c_checked
 from fer_data.storage import absolute, redacted
+from jobs.evaluation.copying import CopyMarker
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.report.writer import write_report
 from jobs.evaluation.report_folder import ReportFolder, check_target
@@ -35,6 +36,11 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
         one = len(request.contenders) == 1
         what = request.contenders[0].label if one else f"{len(request.contenders)} checkpoints"
         console.out(f"{what} on {images:,} images of {', '.join(options.split)}, {redacted(request.dataset.uri)}")
+        if request.dataset.manifest.rows("training") and not request.dataset.manifest.near_copies:
+            console.out(
+                "near copies were not looked for: prepare the data with jobs/prepare_data.py --near-copies on to get "
+                "figures on unseen photographs"
+            )
         if left < images:
             console.out(f"resuming: {images - left:,} images are scored already")
         about = _score(request, remaining, folder, console) if remaining else folder.recall()
@@ -87,6 +93,7 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
         options.corruptions,
         options.stall_timeout,
     )
+    marker = CopyMarker(request.dataset, options.protocol)
     by_index = {shard.index: shard for shard in remaining}
     about: dict[str, Any] = {}
     peaks: dict[int, float] = {}
@@ -103,7 +110,7 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
             if told != about:
                 about = told
                 folder.remember(about)
-            folder.keep(shard, scored.predictions, scored.corrupted)
+            folder.keep(shard, marker.marked(shard, scored.predictions), scored.corrupted)
             peaks[scored.about.pid] = scored.about.peak_mib
             progress.advance(shard.rows)
     about["scoring"] = {

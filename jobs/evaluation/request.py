@@ -9,15 +9,16 @@ from typing import Any
 from rich.console import Console
 
 from fer_data.dataset import PreparedDataset
-from fer_data.storage import redacted
+from fer_data.near_copies.table import NEAR_COPIES
+from fer_data.storage import join, read_file, redacted
 from fer_models.card import git_commit, package_versions
 from jobs.data import open_data
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.scoring.contenders import ENSEMBLE, Contender, contenders_from
 from jobs.evaluation.scoring.shards import Shard, check_labels, plan_shards
 
-SCORING_VERSION = 1
-"""Part of the key: raise it when scores change, so that no run resumes with older ones."""
+SCORING_VERSION = 2
+"""Part of the key: raise it when the predictions change, so that no run resumes with older ones."""
 _OPTIONS = ("protocol", "tta", "corruptions", "precision", "batch_size", "classes")
 """Those that predictions depend on, beside the splits."""
 
@@ -61,6 +62,7 @@ class Request:
                 "uri": redacted(dataset.uri),
                 "source": dataset.manifest.source,
                 "fingerprint": dataset.manifest.fingerprint,
+                "near_copies": self._near_copies_digest(),
             },
             "splits": list(options.split),
             **{name: getattr(options, name) for name in _OPTIONS},
@@ -71,7 +73,13 @@ class Request:
     @property
     def key(self) -> str:
         """16 hexadecimal digits, equal for requests with equal predictions, wherever the files are."""
-        data = {"fingerprint": self.description["data"]["fingerprint"]}
+        data = {name: self.description["data"][name] for name in ("fingerprint", "near_copies")}
         checkpoints = [{**checkpoint, "uri": ""} for checkpoint in self.description["checkpoints"]]
         decisive = self.description | {"data": data, "checkpoints": checkpoints, "git_commit": None}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _near_copies_digest(self) -> str | None:
+        """Of the table of near copies, which the fingerprint does not cover; None where they were not looked for."""
+        if not self.dataset.manifest.near_copies:
+            return None
+        return hashlib.sha256(read_file(join(self.dataset.uri, NEAR_COPIES))).hexdigest()[:16]

@@ -14,7 +14,7 @@ from ray.actor import ActorHandle
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.rows import pixels_of
-from jobs.evaluation.predictions import CORRUPTED, PREDICTIONS
+from jobs.evaluation.predictions import CORRUPTED, SCORED
 from jobs.evaluation.scoring.batching import Batches
 from jobs.evaluation.scoring.contenders import ENSEMBLE, KERAS_KINDS, Contender
 from jobs.evaluation.scoring.corruptions import CORRUPTIONS, STRENGTHS, corrupt
@@ -89,7 +89,7 @@ class Scorer:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A row for each shard: its index, `about` (JSON), and packed tables of `predictions` and `corrupted`."""
         self._mistake = self._mistake or next((m for m in batch.column("mistake").to_pylist() if m), None)
-        scored = [(PREDICTIONS.empty_table(), CORRUPTED.empty_table())] * batch.num_rows
+        scored = [(SCORED.empty_table(), CORRUPTED.empty_table())] * batch.num_rows
         if not self._mistake:
             blocks = list(unpacked(batch.column("images")))
             scored = self._score(blocks)
@@ -176,4 +176,4 @@ def _predictions(block: pa.Table, name: str, probabilities: np.ndarray) -> pa.Ta
         *(pa.array(np.ascontiguousarray(probabilities[:, c]), mask=missing) for c in range(NUM_CLASSES)),
         pa.array(errors, pa.string()),
     ]
-    return pa.Table.from_arrays(columns, schema=PREDICTIONS)
+    return pa.Table.from_arrays(columns, schema=SCORED)

@@ -29,7 +29,7 @@ _DEATHS = (RayActorError, NodeDiedError, WorkerCrashedError, ObjectLostError)
 
 @dataclass(frozen=True)
 class Scored:
-    """The results of one shard: tables of PREDICTIONS and CORRUPTED, and what the actor reports."""
+    """The results of one shard: tables of SCORED and CORRUPTED, and what the actor reports."""
 
     shard: int
     predictions: pa.Table
