@@ -16,8 +16,21 @@ def meaning(field: pa.Field) -> str:
 _TEXT, _COUNT, _FRACTION = pa.string(), pa.int64(), pa.float64()
 _SPLIT = ("split", _TEXT, "training, validation, public_test, private_test or test")
 
-SUBSETS = {"leak_free": "only images whose pixels do not occur among the training rows"}
+SUBSETS = {
+    "leak_free": "only images whose pixels do not occur among the training rows",
+    "unseen": "only images that are neither exact nor near copies of a training image; null where near copies were "
+    "not looked for",
+}
 """Parts of a split on which the metrics that are `in_subsets` are computed too."""
+
+KINDS = {
+    "unseen": "neither an exact nor a near copy of a training image",
+    "exact": "a training image, or its pixels",
+    "near": "another picture of a photograph that is in the training images",
+    "near, same label": "such an image with the label of its twin in training",
+    "near, another label": "such an image with another label than its twin in training",
+}
+"""The kinds of images by what a network can have seen of them in training, and their meanings."""
 
 
 def column_in(subset: str, name: str) -> str:
@@ -53,6 +66,16 @@ PER_CLASS = table_schema(
     ("recall_high", _FRACTION, "upper end of its 95 % interval (Wilson); null when the class does not occur"),
     ("f1", _FRACTION, "harmonic mean of precision and recall"),
     ("auc", _FRACTION, "area under the ROC curve of this class against the rest; null when it has none"),
+    *(
+        (column_in("unseen", name), kind, f"{meant}; {SUBSETS['unseen']}")
+        for name, kind, meant in (
+            ("support", _COUNT, "images annotated as this class"),
+            ("correct", _COUNT, "images annotated and predicted as this class"),
+            ("precision", _FRACTION, "correct / predicted; 0 when never predicted"),
+            ("recall", _FRACTION, "correct / support; 0 when the class does not occur"),
+            ("f1", _FRACTION, "harmonic mean of precision and recall"),
+        )
+    ),
 )
 
 CONFUSION = table_schema(
@@ -111,6 +134,28 @@ COMPARISONS = table_schema(
     ("macro_f1_difference", _FRACTION, "macro F1 of b minus that of a"),
     ("macro_f1_difference_low", _FRACTION, "lower end of its 95 % interval (paired bootstrap over images)"),
     ("macro_f1_difference_high", _FRACTION, "upper end of its 95 % interval (paired bootstrap over images)"),
+    *(
+        (column_in("unseen", name), kind, f"{meant}; {SUBSETS['unseen']}")
+        for name, kind, meant in (
+            ("rows", _COUNT, "images that both scored"),
+            ("difference", _FRACTION, "accuracy of b minus that of a, -1 to 1"),
+            ("difference_low", _FRACTION, "lower end of its 95 % interval for this pair alone"),
+            ("difference_high", _FRACTION, "upper end of its 95 % interval for this pair alone"),
+            ("p_value", _FRACTION, "McNemar's exact test of equal accuracy, two-sided"),
+            ("p_value_corrected", _FRACTION, "the same, corrected for the number of pairs in the split (Holm)"),
+            ("better", _TEXT, "the checkpoint with significantly higher accuracy (corrected p < 0.05)"),
+        )
+    ),
+)
+
+COPIES = table_schema(
+    CHECKPOINT,
+    _SPLIT,
+    ("kind", _TEXT, "; ".join(f"{kind}: {meant}" for kind, meant in KINDS.items())),
+    ("rows", _COUNT, "images of this kind, including those with errors"),
+    ("accuracy", _FRACTION, "accuracy on them; null without any"),
+    ("accuracy_low", _FRACTION, "lower end of its 95 % interval (Wilson); null without any"),
+    ("accuracy_high", _FRACTION, "upper end of its 95 % interval (Wilson); null without any"),
 )
 
 ROBUSTNESS = table_schema(
@@ -133,10 +178,20 @@ SUSPECTS = table_schema(
     ("predicted", pa.int8(), "the other class that every checkpoint predicts"),
     ("confidence", _FRACTION, "lowest probability that a checkpoint gives it"),
     ("p_label", _FRACTION, "highest probability that a checkpoint gives the label"),
+    (
+        "other_labels",
+        _TEXT,
+        "the classes, by name, as which other images of the same photograph are annotated; null where none is known",
+    ),
 )
 
 LEADERBOARD = table_schema(
-    ("rank", pa.int32(), "1 is best: by accuracy, then macro F1, within a split of one data set"),
+    (
+        "rank",
+        pa.int32(),
+        "1 is best: by accuracy, then macro F1, within a split of one data set; by those on unseen images where they "
+        "are known for every checkpoint of the split",
+    ),
     ("report", _TEXT, "the folder of the report"),
     CHECKPOINT,
     _SPLIT,
@@ -154,6 +209,7 @@ TABLES: dict[str, pa.Schema] = {
     "confusion": CONFUSION,
     "calibration": CALIBRATION,
     "comparisons": COMPARISONS,
+    "copies": COPIES,
     "robustness": ROBUSTNESS,
     "suspects": SUSPECTS,
 }

@@ -1,6 +1,7 @@
 """The tables of a report, from the results of each checkpoint."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,15 @@ def _keyed(every: Every) -> Iterator[tuple[Row, Results]]:
 
 
 def metrics_row(results: Results) -> Row:
-    """Each metric on all rows, and on the subsets; NaN without rows."""
+    """Each metric on all rows, and on the subsets; NaN without rows, None on a subset that is not known."""
     row = {name: metric.value(results.everything) for name, metric in METRICS.items()}
-    for subset, state in results.subsets.items():
-        row |= {schemas.column_in(subset, n): m.value(state) for n, m in METRICS.items() if m.in_subsets}
+    for subset in schemas.SUBSETS:
+        state = results.subsets.get(subset)
+        row |= {
+            schemas.column_in(subset, name): None if state is None else metric.value(state)
+            for name, metric in METRICS.items()
+            if metric.in_subsets
+        }
     return row
 
 
@@ -47,6 +53,7 @@ def per_class_table(every: Every) -> pa.Table:
         confusion = results.everything.confusion
         precision, recall, f1 = class_scores(confusion)
         support, predicted, correct = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion)
+        unseen = _unseen_by_class(results)
         for c, name in enumerate(CLASSES):
             rows.append(
                 key
@@ -54,8 +61,22 @@ def per_class_table(every: Every) -> pa.Table:
                 | {"precision": precision[c], "recall": recall[c], "f1": f1[c], "auc": results.everything.auc[c]}
                 | _interval("precision", correct[c], predicted[c])
                 | _interval("recall", correct[c], support[c])
+                | {schemas.column_in("unseen", name): None if unseen is None else unseen[name][c] for name in _UNSEEN}
             )
     return _table(rows, schemas.PER_CLASS)
+
+
+_UNSEEN = ("support", "correct", "precision", "recall", "f1")
+"""The columns of a class that it also has on unseen images."""
+
+
+def _unseen_by_class(results: Results) -> dict[str, np.ndarray] | None:
+    """Those columns, [7] each; None where near copies were not looked for."""
+    if "unseen" not in results.subsets:
+        return None
+    confusion = results.subsets["unseen"].confusion
+    columns = (confusion.sum(axis=1), np.diagonal(confusion), *class_scores(confusion))
+    return dict(zip(_UNSEEN, columns, strict=True))
 
 
 def confusion_table(every: Every) -> pa.Table:
@@ -95,17 +116,38 @@ def calibration_rows(state: MetricState) -> list[Row]:
     ]
 
 
-def comparisons_table(names: Sequence[str], pairs: Mapping[tuple[str, int, int], PairedCounts]) -> pa.Table:
-    """One row for each split and pair of checkpoints, with p values corrected for the pairs of the split."""
+Pairs = Mapping[tuple[str, int, int], PairedCounts]
+"""Counts by split and the positions of two checkpoints."""
+
+
+def comparisons_table(names: Sequence[str], pairs: Pairs, unseen: Pairs) -> pa.Table:
+    """One row for each split and pair of checkpoints, with p values corrected for the pairs of the split.
+
+    `unseen` has the counts on unseen images, and is empty where near copies were not looked for.
+    """
     rows: list[Row] = []
     for split in dict.fromkeys(key[0] for key in pairs):
-        own = [_comparison(split, names[a], names[b], pairs[s, a, b]) for s, a, b in pairs if s == split]
-        for row, corrected in zip(own, holm([row["p_value"] for row in own]), strict=True):
-            row["p_value_corrected"] = corrected
-            winner = "checkpoint_b" if row["only_b_correct"] > row["only_a_correct"] else "checkpoint_a"
-            row["better"] = row[winner] if corrected < SIGNIFICANT else None
+        keys = [key for key in pairs if key[0] == split]
+        own = [_comparison(split, names[key[1]], names[key[2]], pairs[key]) for key in keys]
+        _correct(own)
+        others = [_comparison(split, names[key[1]], names[key[2]], unseen[key]) for key in keys] if unseen else []
+        _correct(others)
+        for row, other in zip_longest(own, others, fillvalue={}):
+            row |= {schemas.column_in("unseen", name): other.get(name) for name in _UNSEEN_PAIR}
         rows += own
     return _table(rows, schemas.COMPARISONS)
+
+
+_UNSEEN_PAIR = ("rows", "difference", "difference_low", "difference_high", "p_value", "p_value_corrected", "better")
+"""The columns of a pair that it also has on unseen images."""
+
+
+def _correct(rows: Sequence[Row]) -> None:
+    """Add to the comparisons of a split what depends on their number."""
+    for row, corrected in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+        row["p_value_corrected"] = corrected
+        winner = "checkpoint_b" if row["only_b_correct"] > row["only_a_correct"] else "checkpoint_a"
+        row["better"] = row[winner] if corrected < SIGNIFICANT else None
 
 
 def _comparison(split: str, a: str, b: str, counts: PairedCounts) -> Row:
@@ -131,6 +173,18 @@ def _comparison(split: str, a: str, b: str, counts: PairedCounts) -> Row:
         "macro_f1_difference_low": f1_low,
         "macro_f1_difference_high": f1_high,
     }
+
+
+def copies_table(every: Every) -> pa.Table:
+    """One row for each checkpoint, split and kind of image; none where near copies were not looked for."""
+    rows = [
+        key
+        | {"kind": kind, "rows": tally.rows, "accuracy": share(tally.correct, tally.scored)}
+        | _interval("accuracy", tally.correct, tally.scored)
+        for key, results in _keyed(every)
+        for kind, tally in results.copies.items()
+    ]
+    return _table(rows, schemas.COPIES)
 
 
 def robustness_table(every: Every, corrupted: Mapping[tuple[str, str, str, int], np.ndarray]) -> pa.Table:
