@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,8 @@ MAX_SUSPECTS = 1000
 class Example:
     """An image with a wrong prediction, at `row` of `shard`. Sorts by falling confidence, then by id.
 
-    `p_label` is the probability of the annotated class.
+    `p_label` is the probability of the annotated class. `other_labels` names the classes as which other images of the
+    same photograph are annotated; None where none is known.
     """
 
     negative_confidence: float
@@ -30,6 +31,7 @@ class Example:
     p_label: float
     shard: int
     row: int
+    other_labels: str | None = field(default=None, compare=False)
 
     @property
     def confidence(self) -> float:
@@ -53,7 +55,8 @@ def confident_mistakes(predictions: Predictions, position: int, split: str, coun
 def suspected_label_errors(predictions: Predictions, split: str) -> list[Example]:
     """Images of `split` that all models assign to the same wrong class with SUSPICIOUS confidence or more.
 
-    At most MAX_SUSPECTS. The confidence is the lowest of any model, and `p_label` the highest.
+    At most MAX_SUSPECTS, with their `other_labels`. The confidence is the lowest of any model, and `p_label` the
+    highest.
     """
     found: list[Example] = []
     for shard, table in predictions.tables(split=split):
@@ -67,7 +70,14 @@ def suspected_label_errors(predictions: Predictions, split: str) -> list[Example
         sure = np.flatnonzero(agreed & (lowest[np.arange(shard.rows), first.predicted] >= SUSPICIOUS))
         suspects = _examples(table, shard, first, sure, lowest, highest)
         found = heapq.nsmallest(MAX_SUSPECTS, found + suspects)
-    return found
+    photographs = predictions.photographs
+    if photographs is None:
+        return found
+    numbers = [photographs.numbers(predictions.request.shards[suspect.shard])[suspect.row] for suspect in found]
+    return [
+        replace(suspect, other_labels=photographs.other_labels(int(number)))
+        for suspect, number in zip(found, numbers, strict=True)
+    ]
 
 
 def suspects_table(found: dict[str, list[Example]]) -> pa.Table:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fer_data.errors import UserError
 from fer_data.storage import UNFINISHED, absolute, join, one_line, read_file, redacted, reported, resolve, write_file
-from jobs.evaluation.report.ranking import Row, ranked
+from jobs.evaluation.report.ranking import Row, on_unseen, ranked
 from jobs.evaluation.report.schemas import LEADERBOARD, METRICS
 from jobs.evaluation.report.terminal import figures_table, main_figures
 from jobs.evaluation.report_folder import RUN_FILE, parquet_bytes
@@ -96,10 +96,11 @@ def _print(ranking: Sequence[Row], console: Console) -> None:
         own = [row for row in ranking if _task(row) == task]
         split, protocol, fingerprint = task
         title = f"{split}, {protocol} protocol, {own[0]['rows']:,} images, data {fingerprint[:8]}"
-        table = figures_table(title, "#", "report", "checkpoint")
+        unseen = on_unseen(own)
+        table = figures_table(title, "#", "report", "checkpoint", unseen=unseen)
         for row in own:
             views = f" ({row['tta']})" if row["tta"] != "none" else ""
-            table.add_row(str(row["rank"]), row["report"], row["checkpoint"] + views, *main_figures(row))
+            table.add_row(str(row["rank"]), row["report"], row["checkpoint"] + views, *main_figures(row, unseen=unseen))
         console.print(table)
 
 

@@ -15,9 +15,25 @@ from fer_data.emotions import CLASSES
 from fer_models.metrics import METRICS
 from jobs.evaluation.report import schemas
 from jobs.evaluation.report.examples import SUSPICIOUS, Example
+from jobs.evaluation.report.pairs import Pair
 from jobs.evaluation.report.plots import face
-from jobs.evaluation.report.ranking import Row, ranked
-from jobs.evaluation.report.wording import Labels, against_best, hundred, number, p_value, percent
+from jobs.evaluation.report.ranking import Row, on_unseen, ranked
+from jobs.evaluation.report.wording import (
+    Labels,
+    against_best,
+    hundred,
+    number,
+    on_unseen_if_known,
+    p_value,
+    percent,
+    seen_in_training,
+)
+
+_NOT_LOOKED_FOR = (
+    "Near copies of training images were not looked for. To get the figures on unseen photographs, prepare the data "
+    "again with jobs/prepare_data.py --near-copies on."
+)
+_NO_TRAINING = "The data set has no training images with which these images could be compared."
 
 
 @dataclass(frozen=True)
@@ -62,8 +78,13 @@ def render(
     labels: Labels,
     plots: Mapping[str, bytes],
     galleries: Sequence[Gallery],
+    pairs: Mapping[str, Sequence[Pair]],
+    trained: bool,
 ) -> str:
-    """The page. Names and paths are escaped, whatever they contain."""
+    """The page. Names and paths are escaped, whatever they contain.
+
+    `pairs` has near copies by split; `trained` says whether the data set has training images.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -76,17 +97,21 @@ def render(
     }
     splits, comparisons = list(run["splits"]), tables["comparisons"].to_pylist()
     metrics = tables["metrics"].to_pylist()
+    copies = tables["copies"].to_pylist() if "copies" in tables else []
     data = run["data"]
     return environment.get_template("report.html.j2").render(
         title=f"{len(labels)} checkpoint{'' if len(labels) == 1 else 's'} on {', '.join(splits)}",
         subtitle=f"{data['source']} (fingerprint {data['fingerprint']}), {run['protocol']} protocol"
         + (f", averaged over the views of {run['tta']}" if run["tta"] != "none" else ""),
-        summaries=[_summary(split, metrics, comparisons) for split in splits],
+        summaries=[_summary(split, metrics, comparisons) | {"seen": _seen(split, copies, trained)} for split in splits],
         splits=splits,
         labels=labels,
         metrics=metrics,
-        columns_shown=_columns_shown(),
+        columns_shown=_columns_shown(metrics),
         comparisons=comparisons,
+        compared_on_unseen=any(row["rows_unseen"] for row in comparisons),
+        memory=_memory(splits, labels, copies),
+        pairs={split: [_pair_shown(pair) for pair in found] for split, found in pairs.items() if found},
         parameters=run.get("parameters", {}),
         sections=_sections(splits, plots),
         galleries=[_shown(gallery) for gallery in galleries],
@@ -105,21 +130,49 @@ def render(
 def _summary(split: str, metrics: Sequence[Row], comparisons: Sequence[Row]) -> dict[str, Any]:
     """The first screen for a split: its checkpoints, the best first, and how sure it is that the best is best."""
     rows = ranked([row for row in metrics if row["split"] == split])
+    unseen = on_unseen(rows)
     own = [row for row in comparisons if row["split"] == split]
+    if unseen:  # The verdicts are on the images by which the checkpoints are ranked.
+        own = [on_unseen_if_known(row) for row in own]
     best = rows[0]["checkpoint"]
     beaten = sum(row["better"] == best for row in own)
     others = f"{beaten} of {len(rows) - 1} other checkpoints" if 0 < beaten < len(rows) - 1 else "any other checkpoint"
     certainty = f"{'Significantly' if beaten else 'Not significantly'} better than {others}"
     verdicts = {row["checkpoint"]: against_best(best, row["checkpoint"], own) for row in rows[1:]}
-    return {"split": split, "rows": rows, "certainty": certainty, "verdicts": verdicts}
+    return {"split": split, "rows": rows, "unseen": unseen, "certainty": certainty, "verdicts": verdicts}
 
 
-def _columns_shown() -> list[dict[str, Any]]:
-    """The columns of the page's table of metrics: those with a title, then their like on each subset."""
+def _seen(split: str, copies: Sequence[Row], trained: bool) -> str:
+    """How much of the split was in the training images, as a sentence."""
+    if not trained:
+        return _NO_TRAINING
+    # The kinds of images are the same for every checkpoint.
+    rows = {row["kind"]: row["rows"] for row in copies if row["split"] == split}
+    if not rows:
+        return _NOT_LOOKED_FOR
+    images = rows["unseen"] + rows["exact"] + rows["near"]
+    return seen_in_training(images, rows["exact"], rows["near"])
+
+
+def _memory(splits: Sequence[str], labels: Labels, copies: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each split with copies and each checkpoint, the accuracy by kind of image."""
+    tables = []
+    for split in splits:
+        for name, label in labels.items():
+            rows = [row for row in copies if row["split"] == split and row["checkpoint"] == name]
+            if any(row["rows"] for row in rows if row["kind"] != "unseen"):
+                title = f"{label}, {split}" if len(splits) > 1 else label
+                tables.append({"title": title, "rows": rows})
+    return tables
+
+
+def _columns_shown(metrics: Sequence[Row]) -> list[dict[str, Any]]:
+    """The columns of the page's table of metrics: those with a title, then their like on each subset that is known."""
     shown = [(metric, metric.name, metric.title) for metric in METRICS.values() if metric.title]
     shown += [
         (metric, schemas.column_in(subset, metric.name), f"{subset.replace('_', '-')} {metric.title}")
         for subset in schemas.SUBSETS
+        if any(row[f"rows_{subset}"] is not None for row in metrics)
         for metric, _, _ in shown
         if metric.in_subsets
     ]
@@ -137,7 +190,7 @@ def _columns_shown() -> list[dict[str, Any]]:
 
 def _sections(splits: Sequence[str], plots: Mapping[str, bytes]) -> list[dict[str, Any]]:
     titles = {
-        "side_by_side": ("Side by side", "Dots with 95 % intervals. Rings are the leak-free figures."),
+        "side_by_side": ("Side by side", "Dots with 95 % intervals. The legend says what the rings are."),
         "per_class": ("By class", "Bars with 95 % intervals. Below each class: its number of images."),
         "confusion": ("Confusion matrices", ""),
         "reliability": ("Calibration", ""),
@@ -158,6 +211,17 @@ def _sections(splits: Sequence[str], plots: Mapping[str, bytes]) -> list[dict[st
 def _shown(gallery: Gallery) -> dict[str, Any]:
     faces = zip(gallery.examples, [_base64(face(image)) for image in gallery.images], strict=True)
     return {"title": gallery.title, "text": gallery.text, "faces": list(faces)}
+
+
+def _pair_shown(pair: Pair) -> dict[str, Any]:
+    return {
+        "images": [
+            {"id": pair.image_id, "label": CLASSES[pair.label], "png": _base64(face(pair.pixels))},
+            {"id": pair.twin_id, "label": CLASSES[pair.twin_label], "png": _base64(face(pair.twin_pixels))},
+        ],
+        "correlation": f"{pair.correlation:.2f}",
+        "mirrored": pair.mirrored,
+    }
 
 
 def _base64(content: bytes) -> str:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_models.metric_state import BINS, FINE_BINS, MetricState
 from fer_models.metrics import METRICS
+from jobs.evaluation.report.ranking import on_unseen
 from jobs.evaluation.report.results import Results
 from jobs.evaluation.report.tables import Every, calibration_rows
 from jobs.evaluation.report.wording import Labels
@@ -124,8 +125,9 @@ def accuracy_against_confidence(found: Mapping[str, Results], labels: Labels) ->
 
 
 def side_by_side(metrics: pa.Table, split: str, labels: Labels) -> bytes:
-    """Accuracy and macro F1 of each checkpoint with 95 % intervals, and the leak-free figures as rings."""
+    """Accuracy and macro F1 of each checkpoint with 95 % intervals; rings on unseen images, or else leak-free ones."""
     rows = [row for row in metrics.to_pylist() if row["split"] == split]
+    subset = "unseen" if on_unseen(rows) else "leak_free"
     figure = Figure(figsize=(WIDTH, 1.6 + 0.42 * len(rows)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axis, name in zip(panels, ("accuracy", "macro_f1"), strict=True):
@@ -134,16 +136,17 @@ def side_by_side(metrics: pa.Table, split: str, labels: Labels) -> bytes:
                 continue
             axis.plot([row[f"{name}_low"], row[f"{name}_high"]], [i, i], color=_colour(i), lw=2)
             axis.plot(row[name], i, "o", color=_colour(i), ms=6)
-            if row[f"{name}_leak_free"] is not None:
-                axis.plot(row[f"{name}_leak_free"], i, "o", mfc="none", mec=_colour(i), ms=10)
+            if row[f"{name}_{subset}"] is not None:
+                axis.plot(row[f"{name}_{subset}"], i, "o", mfc="none", mec=_colour(i), ms=10)
         axis.set_title(METRICS[name].title, fontsize=9.5)
         axis.margins(x=0.08)
         _plain(axis, "x")
     panels[0].set_yticks(range(len(rows)), [_wrapped(labels[row["checkpoint"]]) for row in rows], fontsize=8.5)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     shown = [Line2D([], [], color="#555555", marker="o", lw=2, ms=6, label="all images, 95 % interval")]
-    if any(row["accuracy_leak_free"] is not None for row in rows):
-        shown.append(Line2D([], [], color="#555555", marker="o", mfc="none", lw=0, ms=10, label="leak-free"))
+    if any(row[f"accuracy_{subset}"] is not None for row in rows):
+        ring = subset.replace("_", "-")
+        shown.append(Line2D([], [], color="#555555", marker="o", mfc="none", lw=0, ms=10, label=ring))
     figure.legend(handles=shown, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     return png(figure)
 

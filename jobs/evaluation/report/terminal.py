@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from jobs.evaluation.report.ranking import on_unseen
 from jobs.evaluation.report.wording import Labels, hundred, number, verdict
 
 
@@ -17,26 +18,35 @@ def print_metrics(metrics: pa.Table, labels: Labels, console: Console) -> None:
         own = [row for row in rows if row["split"] == split]
         errors = max(row["errors"] for row in own)
         title = f"{split}: {own[0]['rows']:,} images" + (f", {errors:,} of them with errors" if errors else "")
-        table = figures_table(title, "checkpoint", extra=("AUC", "ECE"))
+        unseen = on_unseen(own)
+        table = figures_table(title, "checkpoint", unseen=unseen, extra=("AUC", "ECE"))
         for row in own:
-            table.add_row(labels[row["checkpoint"]], *main_figures(row), number(row["auc"]), number(row["ece"]))
+            figures = main_figures(row, unseen=unseen)
+            table.add_row(labels[row["checkpoint"]], *figures, number(row["auc"]), number(row["ece"]))
         console.print(table)
 
 
-def figures_table(title: str, *columns: str, extra: tuple[str, ...] = ()) -> Table:
+def figures_table(title: str, *columns: str, unseen: bool, extra: tuple[str, ...] = ()) -> Table:
     """An empty table of `columns`, those of `main_figures`, and `extra` ones for numbers."""
+    figures = ("unseen %", "95 % interval", "all images") if unseen else ("accuracy %", "95 % interval", "leak-free")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # Narrow, for the names.
     for heading in columns:
         table.add_column(heading, overflow="fold")
-    for heading in ("accuracy %", "95 % interval", "leak-free", "macro F1", *extra):
+    for heading in (*figures, "macro F1", *extra):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
-def main_figures(row: Mapping[str, float | None]) -> tuple[str, str, str, str]:
-    """Accuracy, its interval, leak-free accuracy and macro F1 of a row of the metrics table."""
-    interval = f"{hundred(row['accuracy_low'])} – {hundred(row['accuracy_high'])}"
-    return hundred(row["accuracy"]), interval, hundred(row["accuracy_leak_free"]), number(row["macro_f1"])
+def main_figures(row: Mapping[str, float | None], *, unseen: bool) -> tuple[str, str, str, str]:
+    """Accuracy, its interval, another accuracy and macro F1 (of all images) of a row of the metrics table.
+
+    `unseen`: the accuracy on unseen images comes first, and that on all images is the other one. Otherwise the accuracy
+    on all images comes first, and the other one is leak-free.
+    """
+    kind = "_unseen" if unseen else ""
+    interval = f"{hundred(row[f'accuracy{kind}_low'])} – {hundred(row[f'accuracy{kind}_high'])}"
+    other = row["accuracy" if unseen else "accuracy_leak_free"]
+    return hundred(row[f"accuracy{kind}"]), interval, hundred(other), number(row["macro_f1"])
 
 
 def print_comparisons(comparisons: pa.Table, labels: Labels, console: Console) -> None:

@@ -28,21 +28,42 @@ def p_value(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
 
 
+def seen_in_training(images: int, exact: int, near: int) -> str:
+    """A sentence on how many of the `images` of a split are copies of training images."""
+    if not exact + near:
+        return "None of these images shows a photograph that is in the training images."
+    share = f"{100 * (exact + near) / images:.1f} %"
+    return (
+        f"{share} of these images show a photograph that is in the training images: {exact:,} exact and {near:,} near "
+        "copies."
+    )
+
+
+def on_unseen_if_known(row: Row) -> Row:
+    """A row of the comparisons with the figures of unseen images, if there are any, in the place of those of all."""
+    if not row["rows_unseen"]:
+        return row
+    names = ("rows", "difference", "p_value", "p_value_corrected", "better")
+    return row | {name: row[f"{name}_unseen"] for name in names}
+
+
 def verdict(row: Row, labels: Labels) -> str:
-    """A row of the comparisons as a sentence.
+    """A row of the comparisons as a sentence, on unseen images if there are any.
 
     It states no interval: those in the table are for one pair alone, so they can exclude 0 where the test, which is
     corrected for the number of pairs, finds no difference.
     """
+    where = " on unseen photographs" if row["rows_unseen"] else ""
+    row = on_unseen_if_known(row)
     a, b = labels[row["checkpoint_a"]], labels[row["checkpoint_b"]]
     if not row["rows"]:
         return f"{row['split']}: {a} and {b} have no images in common"
     first, second = (b, a) if row["difference"] >= 0 else (a, b)
     test = f"McNemar's exact test, corrected p {p_value(row['p_value_corrected'])}"
     if row["better"] is None:
-        return f"{row['split']}: no significant difference between {first} and {second} ({test})"
+        return f"{row['split']}: no significant difference between {first} and {second}{where} ({test})"
     points = f"{100 * abs(row['difference']):.2f} points"
-    return f"{row['split']}: {first} is significantly better than {second}, by {points} ({test})"
+    return f"{row['split']}: {first} is significantly better than {second}{where}, by {points} ({test})"
 
 
 def against_best(best: str, other: str, comparisons: Sequence[Row]) -> str:

@@ -14,6 +14,7 @@ from jobs.evaluation.report.examples import (
     suspects_table,
 )
 from jobs.evaluation.report.page import Gallery, mistakes_gallery, render, suspects_gallery
+from jobs.evaluation.report.pairs import near_copy_pairs
 from jobs.evaluation.report.plots import draw_all
 from jobs.evaluation.report.results import Predictions
 from jobs.evaluation.report.terminal import print_comparisons, print_metrics
@@ -23,6 +24,8 @@ from jobs.memory import peak_mib
 
 FACES = 24
 """Faces in a gallery."""
+PAIRS = 12
+"""Near copies that are shown with their twins."""
 
 
 def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, console: Console) -> None:
@@ -39,9 +42,11 @@ def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, 
         "per_class": tables.per_class_table(every),
         "confusion": tables.confusion_table(every),
         "calibration": tables.calibration_table(every),
-        "comparisons": tables.comparisons_table(list(labels), predictions.pairs()),
+        "comparisons": tables.comparisons_table(list(labels), predictions.pairs(), predictions.pairs(unseen=True)),
         "suspects": suspects_table(suspects),
     }
+    if predictions.photographs is not None:
+        found["copies"] = tables.copies_table(every)
     if request.options.corruptions:
         found["robustness"] = tables.robustness_table(every, predictions.corrupted())
     for name, table in found.items():
@@ -61,7 +66,15 @@ def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, 
         galleries.append(suspects_gallery(request.models, split, len(suspects[split]), first, images))
 
     run = request.description | about
-    page = render(run=run, tables=found, labels=labels, plots=plots, galleries=galleries)
+    page = render(
+        run=run,
+        tables=found,
+        labels=labels,
+        plots=plots,
+        galleries=galleries,
+        pairs={split: near_copy_pairs(predictions, split, PAIRS) for split in splits},
+        trained=request.dataset.manifest.rows("training") > 0,
+    )
     folder.write("report.html", page.encode())
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run["driver_peak_mib"] = round(peak_mib(), 1)
