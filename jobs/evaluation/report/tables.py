@@ -1,7 +1,6 @@
 """The tables of a report, from the results of each checkpoint."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ def _keyed(every: Every) -> Iterator[tuple[Row, Results]]:
 
 def metrics_row(results: Results) -> Row:
     """Each metric on all rows, and on the subsets; NaN without rows, None on a subset that is not known."""
-    row = {name: metric.value(results.everything) for name, metric in METRICS.items()}
+    row: Row = {name: metric.value(results.everything) for name, metric in METRICS.items()}
     for subset in schemas.SUBSETS:
         state = results.subsets.get(subset)
         row |= {
@@ -130,10 +129,12 @@ def comparisons_table(names: Sequence[str], pairs: Pairs, unseen: Pairs) -> pa.T
         keys = [key for key in pairs if key[0] == split]
         own = [_comparison(split, names[key[1]], names[key[2]], pairs[key]) for key in keys]
         _correct(own)
-        others = [_comparison(split, names[key[1]], names[key[2]], unseen[key]) for key in keys] if unseen else []
-        _correct(others)
-        for row, other in zip_longest(own, others, fillvalue={}):
-            row |= {schemas.column_in("unseen", name): other.get(name) for name in _UNSEEN_PAIR}
+        others: list[Row] = [dict.fromkeys(_UNSEEN_PAIR) for _ in keys]
+        if unseen:
+            others = [_comparison(split, names[key[1]], names[key[2]], unseen[key]) for key in keys]
+            _correct(others)
+        for row, other in zip(own, others, strict=True):
+            row |= {schemas.column_in("unseen", name): other[name] for name in _UNSEEN_PAIR}
         rows += own
     return _table(rows, schemas.COMPARISONS)
 

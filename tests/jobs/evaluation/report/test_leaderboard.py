@@ -10,11 +10,14 @@ from jobs.evaluation.report.leaderboard import compare
 from jobs.evaluation.report.schemas import METRICS
 
 
-def write_report(folder, fingerprint="f" * 32, split="test", **accuracies):
+def write_report(folder, fingerprint="f" * 32, split="test", unseen=None, **accuracies):
+    """A report on checkpoints of these accuracies; `unseen` has those on unseen images."""
     folder.mkdir(parents=True)
+    unseen = unseen or {}
     rows = [
         dict.fromkeys(METRICS.names)
         | {"checkpoint": name, "split": split, "rows": 10, "errors": 0, "accuracy": accuracy, "macro_f1": accuracy}
+        | {"accuracy_unseen": unseen.get(name), "macro_f1_unseen": unseen.get(name)}
         for name, accuracy in accuracies.items()
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=METRICS), folder / "metrics.parquet")
@@ -45,6 +48,20 @@ def test_ties_share_a_rank_and_a_figure_that_is_missing_is_last(tmp_path):
     assert [(row["checkpoint"], row["rank"]) for row in rows] == [("a", 1), ("b", 1), ("d", 3), ("c", 4)]
 
 
+def test_accuracy_on_unseen_images_decides_where_every_report_has_it(tmp_path, capsys):
+    x = write_report(tmp_path / "x", a=0.7, b=0.6, unseen={"a": 0.4, "b": 0.5})
+    y = write_report(tmp_path / "y", c=0.65, unseen={"c": 0.45})
+    assert [row["checkpoint"] for row in ranking(x, y)] == ["b", "c", "a"]
+    compare([x, y], None, Console(width=80))
+    assert "unseen %" in capsys.readouterr().out
+
+
+def test_a_figure_on_unseen_images_is_not_ranked_against_one_on_all_images(tmp_path):
+    new = write_report(tmp_path / "new", a=0.6, unseen={"a": 0.5})
+    old = write_report(tmp_path / "old", b=0.55)
+    assert [row["checkpoint"] for row in ranking(new, old)] == ["a", "b"]
+
+
 def test_other_images_are_ranked_apart(tmp_path):
     reports = [
         write_report(tmp_path / "x", a=0.5),
@@ -57,7 +74,8 @@ def test_other_images_are_ranked_apart(tmp_path):
 def test_a_report_from_before_a_column_was_added_is_ranked_without_it(tmp_path):
     old, new = write_report(tmp_path / "old", a=0.6), write_report(tmp_path / "new", a=0.5)
     metrics = pq.read_table(f"{old}/metrics.parquet")
-    pq.write_table(metrics.drop_columns(["errors", "accuracy_leak_free"]), f"{old}/metrics.parquet")
+    later = [name for name in metrics.column_names if "unseen" in name]
+    pq.write_table(metrics.drop_columns(["errors", "accuracy_leak_free", *later]), f"{old}/metrics.parquet")
     assert [(row["report"], row["errors"]) for row in ranking(old, new)] == [("old", None), ("new", 0)]
 
 

@@ -3,21 +3,25 @@
 import re
 from html import unescape
 
+import numpy as np
 import pytest
 
 from fer_models.metrics import METRICS
 from jobs.evaluation.report.page import render
 from jobs.evaluation.report.wording import percent, verdict
-from tests.jobs.evaluation.report.made_up import made_up
+from tests.jobs.evaluation.report.made_up import LABELS, made_up
+
+SOME_UNSEEN = np.arange(len(LABELS)) % 4 > 0
 
 
-def page_of(accuracies, splits=("public_test",), labels=None):
-    tables, _ = made_up(accuracies, splits)
+def page_of(accuracies, splits=("public_test",), labels=None, unseen=None, trained=True):
+    tables, _ = made_up(accuracies, splits, unseen)
     names = list(dict.fromkeys(tables["metrics"].column("checkpoint").to_pylist()))
     data = {"source": "made up", "fingerprint": "0" * 32}
     run = {"splits": splits, "data": data, "protocol": "challenge", "tta": "none"}
     labels = labels or {name: f"run-{name}" for name in names}
-    return render(run=run, tables=tables, labels=labels, plots={}, galleries=[]), tables
+    html = render(run=run, tables=tables, labels=labels, plots={}, galleries=[], pairs={}, trained=trained)
+    return html, tables
 
 
 def text_of(html: str) -> str:
@@ -34,6 +38,56 @@ def test_the_best_checkpoint_its_accuracy_and_how_sure_it_is_come_first():
         f"95 % interval {interval} macro F1 {best['macro_f1']:.3f}"
     )
     assert "Significantly better than any other checkpoint" in start[:300]
+
+
+def test_accuracy_on_unseen_photographs_comes_first_and_the_one_that_papers_use_beside_it():
+    html, tables = page_of([0.5, 0.7], unseen=SOME_UNSEEN)
+    best = tables["metrics"].to_pylist()[1]
+    interval = f"{100 * best['accuracy_unseen_low']:.2f} – {percent(best['accuracy_unseen_high'])}"
+    assert (
+        text_of(html)
+        .strip()
+        .startswith(
+            f"2 checkpoints on public_test Best on public_test: run-b accuracy on unseen photographs "
+            f"{percent(best['accuracy_unseen'])} 95 % interval {interval} accuracy {percent(best['accuracy'])} all images, "
+            f"the figure that papers use macro F1 {best['macro_f1_unseen']:.3f} unseen photographs 25.0 % of these images "
+            "show a photograph that is in the training images: 0 exact and 898 near copies."
+        )
+    )
+    assert "Memory or skill" in html
+    assert "near, another label" in html
+
+
+def test_the_first_screen_says_how_to_get_figures_on_unseen_photographs():
+    html, _ = page_of([0.6])
+    assert "jobs/prepare_data.py --near-copies on" in text_of(html).partition("All metrics")[0]
+    assert "Memory or skill" not in html
+    assert "unseen accuracy" not in html
+
+
+def test_the_first_screen_says_when_nothing_was_seen_in_training():
+    html, _ = page_of([0.6], unseen=np.ones(len(LABELS), bool))
+    assert "None of these images shows a photograph that is in the training images." in html
+    assert "Memory or skill" not in html
+    html, _ = page_of([0.6], unseen=np.ones(len(LABELS), bool), trained=False)
+    assert "The data set has no training images" in html
+
+
+def test_images_that_were_all_seen_leave_the_figures_of_all_images_in_the_first_place():
+    html, tables = page_of([0.6, 0.7], unseen=np.zeros(len(LABELS), bool))
+    start = text_of(html).partition("All metrics")[0]
+    assert f"run-b accuracy {percent(tables['metrics'].to_pylist()[1]['accuracy'])} 95 % interval" in start
+    assert "100.0 % of these images show a photograph" in start
+
+
+def test_the_verdict_is_on_the_images_by_which_checkpoints_are_ranked():
+    few = np.arange(len(LABELS)) < 3
+    html, tables = page_of([0.5, 0.7], unseen=few)
+    (row,) = tables["comparisons"].to_pylist()
+    assert (row["better"], row["better_unseen"], row["rows_unseen"]) == ("b", None, 3)
+    assert "Not significantly better than any other checkpoint" in html
+    assert verdict(row, {"a": "a", "b": "b"}).startswith("public_test: no significant difference between ")
+    assert " on unseen photographs (" in verdict(row, {"a": "a", "b": "b"})
 
 
 def test_checkpoints_are_ranked_on_the_first_screen():
