@@ -49,8 +49,8 @@ def class_scores(confusion: np.ndarray, average: str | None = None) -> Any:
     """
     from sklearn.metrics import precision_recall_fscore_support  # Here, as in intervals.py.
 
-    if average and not confusion.any():
-        return (float("nan"),) * 3
+    if not confusion.any():  # scikit-learn refuses to compute from nothing.
+        return (float("nan") if average else np.zeros(NUM_CLASSES),) * 3
     labels, predicted = np.divmod(np.arange(NUM_CLASSES**2), NUM_CLASSES)
     options = {"labels": range(NUM_CLASSES), "average": average, "zero_division": 0}
     return precision_recall_fscore_support(labels, predicted, sample_weight=confusion.ravel(), **options)[:3]
