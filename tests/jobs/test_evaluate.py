@@ -110,6 +110,17 @@ def test_training_images_are_never_leak_free_and_the_others_are(report):
 
 
 @pytest.mark.cluster
+def test_where_near_copies_were_not_looked_for_only_exact_copies_are_known(report):
+    predictions = pq.read_table(report[0] / "predictions").to_pandas()
+    trained = predictions.usage == "training"
+    assert set(predictions["copy"][trained]) == {"exact"}
+    assert predictions["copy"][~trained].isna().all()
+    for row in rows_of(report[0], "metrics"):
+        assert row["rows_unseen"] is None
+    assert "near copies were not looked for: prepare the data with jobs/prepare_data.py --near-copies on" in report[1]
+
+
+@pytest.mark.cluster
 def test_every_pair_is_compared_on_every_split(report, checkpoints):
     rows = rows_of(report[0], "comparisons")
     assert len(rows) == 2 * 3
@@ -132,8 +143,9 @@ def test_robustness_has_every_corruption_at_every_strength(report):
 
 @pytest.mark.cluster
 def test_tables_have_the_documented_columns_with_their_meaning(report):
+    assert not (report[0] / "copies.parquet").exists()  # Near copies were not looked for.
     for name, schema in schemas.TABLES.items():
-        if name != "predictions":
+        if name not in ("predictions", "copies"):
             assert pq.read_schema(report[0] / f"{name}.parquet").equals(schema, check_metadata=True)
 
 
