@@ -49,8 +49,8 @@ def test_accuracy_on_unseen_photographs_comes_first_and_the_one_that_papers_use_
         f"2 checkpoints on public_test Best on public_test: run-b accuracy on unseen photographs "
         f"{percent(best['accuracy_unseen'])} 95 % interval {interval} "
         f"accuracy {percent(best['accuracy'])} all images, the figure that papers use "
-        f"macro F1 {best['macro_f1_unseen']:.3f} unseen photographs 25.0 % of these images show a photograph that is in "
-        "the training images: 0 exact and 898 near copies."
+        f"macro F1 {best['macro_f1_unseen']:.3f} unseen photographs 25.0 % of these images show a photograph that is "
+        "in the training images: 0 exact and 898 near copies."
     )
     assert "Memory or skill" in html
     assert "near, another label" in html
