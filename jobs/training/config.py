@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -22,6 +23,10 @@ from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing,
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
+UNSEEN_SUFFIX = "_unseen"
+"""Ends the history's columns of metrics over the unseen validation images."""
+BEFORE_SELECT = {"select": "all"}
+"""What configurations without `select` did: they were saved before there was a choice."""
 
 
 @with_config(extra="forbid")
@@ -169,6 +174,9 @@ class TrainConfig:
     that it classifies with a probability of 80 % are right."""
     monitor: Monitor = "loss"
     """Validation metric that chooses the best epoch."""
+    select: Literal["unseen", "all"] = "unseen"
+    """Validation images over which --monitor is taken. unseen: those whose photograph no training image shows, since
+    the others reward memory; all, where near copies are not known."""
     patience: int = 20
     """Stop after this many epochs without a better monitored value; 0: never."""
     seed: int = 0
@@ -218,7 +226,11 @@ class TrainConfig:
     @property
     def metric(self) -> str:
         """The column of the history that chooses the best epoch, and the best trial of a sweep."""
-        return f"validation_{self.monitor}"
+        return f"validation_{self.monitor}" + UNSEEN_SUFFIX * (self.select == "unseen")
+
+    @property
+    def metric_in_words(self) -> str:
+        return f"validation {self.monitor.replace('_', '-')}" + " on unseen images" * (self.select == "unseen")
 
     @property
     def mode(self) -> str:
@@ -246,8 +258,11 @@ class TrainConfig:
         return validated(cls, values, redacted(where))
 
     @classmethod
-    def read(cls, uri: str) -> "TrainConfig":
-        """The configuration in the JSON file, or .toml file, at `uri`. Raises UserError when it is not valid."""
+    def read(cls, uri: str, absent: Mapping[str, Any] | None = None) -> "TrainConfig":
+        """The configuration in the JSON file, or .toml file, at `uri`. Raises UserError when it is not valid.
+
+        Fields that the file lacks have the values in `absent`, or else their defaults.
+        """
         content = read_file(uri)
         toml = uri.endswith(".toml")
         try:
@@ -256,4 +271,4 @@ class TrainConfig:
             raise UserError(f"{redacted(uri)}: not {'TOML' if toml else 'JSON'}: {one_line(error)}") from None
         if not isinstance(values, dict):
             raise UserError(f"{redacted(uri)}: not a configuration: give the config.json of a run")
-        return cls.from_dict(values, uri)
+        return cls.from_dict({**(absent or {}), **values}, uri)

@@ -5,15 +5,18 @@ from matplotlib.figure import Figure
 
 from fer_models.metrics import HISTORY, METRICS
 from jobs.png import png
+from jobs.training.config import UNSEEN_SUFFIX
 
 _COLOURS = {"training": "#999999", "validation": "#0b6e99"}
+_UNSEEN_COLOUR = "#d55e00"
 
 
 def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: bool) -> bytes:
     """A PNG with a panel for each metric of `history`, which has a row per epoch; a dotted line marks the best epoch.
 
-    A run `taught` by other networks has a training loss of several times the validation loss, because it includes the
-    distance from the teachers. It gets its own scale.
+    Where it is known which validation images are unseen, they have a curve of their own. A run `taught` by other
+    networks has a training loss of several times the validation loss, because it includes the distance from the
+    teachers. It gets its own scale.
     """
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(-(-len(HISTORY) // 3), 3)
@@ -23,6 +26,9 @@ def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: b
         scales = {"training": axis.twinx() if two_scales else axis, "validation": axis}
         for split, colour in _COLOURS.items():
             scales[split].plot(history["epoch"], history[f"{split}_{metric}"], color=colour, label=split, marker=".")
+        unseen = f"validation_{metric}{UNSEEN_SUFFIX}"
+        if unseen in history and history[unseen].notna().any():  # No column in the history of an older run.
+            axis.plot(history["epoch"], history[unseen], color=_UNSEEN_COLOUR, label="unseen validation", marker=".")
         axis.axvline(best_epoch, color=_COLOURS["validation"], linestyle=":", linewidth=1)
         axis.set_title(f"{label} (right: training, with the teachers' part)" if two_scales else label, fontsize=10)
         axis.grid(alpha=0.25)

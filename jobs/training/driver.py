@@ -27,6 +27,7 @@ from jobs.training.options import TrainRunOptions
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_row, why_finished
+from jobs.training.selection import decided, unseen_rows
 from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
 
@@ -59,6 +60,8 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     dataset = open_data(config.data, console)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     training = share(dataset, training, config.train_fraction)
+    unseen = unseen_rows(dataset, training, validation)
+    config = decided(config, unseen)
     fingerprint = dataset.manifest.fingerprint
     name = options.name or f"{config.model}-{config.identity(fingerprint)}"
     folder = RunFolder(join(absolute(options.storage), name))
@@ -85,8 +88,10 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         check_gpus(ray.nodes(), resources.gpus, console.out)
     folder.start(config, fingerprint, overwrite=options.overwrite)
     console.out(
-        f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images, "
-        f"{options.workers} worker(s) of {resources.cpus} CPU(s)" + (" and a GPU" if resources.gpus else ""),
+        f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images"
+        + ("" if unseen is None else f" ({unseen.sum():,} unseen)")
+        + f", {options.workers} worker(s) of {resources.cpus} CPU(s)"
+        + (" and a GPU" if resources.gpus else ""),
         f"run {redacted(folder.uri)}",
         sep="\n",
     )
@@ -126,6 +131,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
                 compile=options.compile,
                 deterministic=options.deterministic,
                 profile=join(folder.uri, "profile") if options.profile else None,
+                unseen=unseen,
             )
             with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log):
                 run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)

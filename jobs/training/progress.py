@@ -162,10 +162,12 @@ def speed_text(images_per_second: float, mfu: float | None) -> str:
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """The figures of an epoch on one line."""
+    unseen = row.get("validation_accuracy_unseen")  # No column in the history of an older run.
     return (
         f"epoch {row['epoch']}/{epochs}  {row['seconds']:.0f} s  "
         f"{speed_text(row['images_per_second'], row.get('mfu'))}  "
         f"training loss {row['training_loss']:.3f} accuracy {row['training_accuracy']:.1%}  "
         f"validation loss {row['validation_loss']:.3f} accuracy {row['validation_accuracy']:.1%} "
-        f"macro-F1 {row['validation_macro_f1']:.3f}"
+        + ("" if unseen is None else f"(unseen {unseen:.1%}) ")
+        + f"macro-F1 {row['validation_macro_f1']:.3f}"
     )

@@ -76,6 +76,7 @@ class Rank:
             task.dataset,
             split(task.dataset, "validation", config.protocol),
             collectives,
+            unseen=task.unseen,
         )
         if latest:
             self.state.restore(load_training_state(folder.checkpoint(latest.epoch))[0])

@@ -32,7 +32,7 @@ from fer_data.storage import (
 )
 from fer_models.card import Card
 from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified, verify
-from jobs.training.config import TrainConfig
+from jobs.training.config import BEFORE_SELECT, TrainConfig
 from jobs.training.schedule import History, best_row
 
 CONFIG_FILE = "config.json"
@@ -57,7 +57,7 @@ class RunFolder:
         def changed() -> list[str]:
             latest = self.latest()
             other_data = latest and latest.data_fingerprint != data_fingerprint
-            before = TrainConfig.read(join(self.uri, CONFIG_FILE))
+            before = TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
             return differences(before, config) + ["the data"] * bool(other_data)
 
         claim(self.uri, CONFIG_FILE, config.to_json().encode(), "run", changed=changed, overwrite=overwrite)

@@ -53,7 +53,7 @@ def why_finished(config: TrainConfig, history: History) -> str | None:
     if len(history) >= config.epochs:
         return f"all {config.epochs} epochs done"
     if config.patience and history and len(history) - best_row(config, history)["epoch"] >= config.patience:
-        return f"no better validation {config.monitor} for {config.patience} epochs"
+        return f"no better {config.metric_in_words} for {config.patience} epochs"
     return None
 
 

@@ -10,8 +10,9 @@ from fer_data.batches import ordered_batches
 from fer_data.dataset import PreparedDataset
 from fer_data.splits import Split
 from fer_models.calibration import apply_temperature, fit_temperature, tempered
-from fer_models.metrics import summarise
+from fer_models.metrics import HISTORY, summarise
 from jobs.training.collectives import Collectives
+from jobs.training.config import UNSEEN_SUFFIX
 from jobs.training.feed import device
 
 _BATCH = {"CPU": 256, "GPU": 2_048}
@@ -20,14 +21,24 @@ _REMEMBERED_ROWS = 16_384
 
 
 class ServingModel:
-    """Validated and saved in float32, whatever the precision of training, so that the measured model is saved."""
+    """Validated and saved in float32, whatever the precision of training, so that the measured model is saved.
+
+    `unseen` is bool [n] over the rows of `validation` in their order, the same on all ranks; None if it is not known.
+    """
 
     def __init__(
-        self, model: keras.Model, dataset: PreparedDataset, validation: Split, collectives: Collectives
+        self,
+        model: keras.Model,
+        dataset: PreparedDataset,
+        validation: Split,
+        collectives: Collectives,
+        *,
+        unseen: np.ndarray | None = None,
     ) -> None:
         self.model = model
         self._weights = model.weights
         self._dataset, self._validation, self._collectives = dataset, validation, collectives
+        self._unseen = unseen
         self._batch = _BATCH[device()[:3]]
         self._remembered: list[tuple[np.ndarray, np.ndarray]] | None = None
         self._predict = tf.function(
@@ -42,9 +53,10 @@ class ServingModel:
             own.assign(other.value)
 
     def validate(self, *, calibrate: bool, beat: Callable[[], None]) -> dict[str, float | None]:
-        """Metrics over all validation rows, each scored by one rank; `beat` is called after each batch.
+        """Metrics over all validation rows and over the unseen ones; `beat` is called after each batch.
 
-        With `calibrate`, a temperature is fitted to these rows and stored in the model.
+        Each row is scored by one rank. Metrics over the unseen rows are None if it is not known which these are, or if
+        there are none. With `calibrate`, a temperature is fitted to these rows and stored in the model.
         """
         labels, probabilities = [], []
         for pixels, truth in self._shares():
@@ -64,7 +76,13 @@ class ServingModel:
             apply_temperature(self.model, fitted)
             predicted = tempered(predicted, fitted)
             temperature = {"validation_temperature": fitted}
-        return {f"validation_{name}": value for name, value in summarise(truth, predicted).items()} | temperature
+        # The rows that were gathered are in the order of the split, and so is the mask.
+        unseen = unseen_metrics(truth, predicted, self._unseen)
+        return (
+            {f"validation_{name}": value for name, value in summarise(truth, predicted).items()}
+            | {f"validation_{name}{UNSEEN_SUFFIX}": value for name, value in unseen.items()}
+            | temperature
+        )
 
     def _shares(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """This rank's share of the validation rows, a batch at a time: pixels and labels."""
@@ -85,6 +103,16 @@ class ServingModel:
             yield batch
         if small:
             self._remembered = remembered
+
+
+def unseen_metrics(labels: np.ndarray, probabilities: np.ndarray, unseen: np.ndarray | None) -> dict[str, float | None]:
+    """Each column of HISTORY over the rows where `unseen`, bool [n], is true; None if it is None or nowhere true.
+
+    `labels` are int [n], `probabilities` float [n, 7].
+    """
+    if unseen is None or not unseen.any():
+        return dict.fromkeys(HISTORY)
+    return summarise(labels[unseen], probabilities[unseen])
 
 
 def gathered(collectives: Collectives, labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

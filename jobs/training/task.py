@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fer_data.dataset import PreparedDataset
 from jobs.training.compilation import Compile
 from jobs.training.config import TrainConfig
@@ -13,7 +15,8 @@ class Task:
     """One run, as a rank sees it.
 
     `name` is the run's name in Ray's dashboard and Prometheus; `progress` is the handle of a `ProgressBoard`,
-    `stall_timeout` is in seconds; `profile` is the folder for a profile, or None.
+    `stall_timeout` is in seconds; `profile` is the folder for a profile, or None. `unseen` is bool [n] over the
+    validation rows in the order of their split, or None (see `selection.unseen_rows`).
     """
 
     name: str
@@ -27,3 +30,4 @@ class Task:
     compile: Compile = "auto"
     deterministic: bool = False
     profile: str | None = None
+    unseen: np.ndarray | None = None

@@ -54,12 +54,12 @@ class SweepBoard(tune.Callback, tune.Stopper):
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
     ) -> None:
-        metric = self._sweep.base.metric
-        name, value = trial.config[TRIAL_KEY], result[metric]
+        base = self._sweep.base
+        name, value = trial.config[TRIAL_KEY], result[base.metric]
         self._take(name, value)
         assert self._best is not None
         self._console.out(
-            f"trial {name}  epoch {result['epoch']}/{self._sweep.base.epochs}  {metric.replace('_', ' ')} {value:.4f}  "
+            f"trial {name}  epoch {result['epoch']}/{base.epochs}  {base.metric_in_words} {value:.4f}  "
             f"(best {self._best[0]:.4f}, trial {self._best[1]})"
         )
 

@@ -16,12 +16,13 @@ from rich.console import Console
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
 from fer_data.commands import ctrl_c_checked
 from fer_data.errors import UserError
-from fer_data.splits import split
+from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
 from jobs.data import open_data
 from jobs.gpus import check_gpus
 from jobs.training.checks import absolute_paths, check_sources, fetch_weights, resolved
 from jobs.training.config import TrainConfig
+from jobs.training.selection import decided, unseen_rows
 from jobs.tuning.board import SweepBoard
 from jobs.tuning.options import SweepOptions, SweepRunOptions
 from jobs.tuning.report import commands, publish, summary
@@ -46,8 +47,10 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
     space = open_space(options.search.space, base)
     dataset = open_data(base.data, console)
     fingerprint = dataset.manifest.fingerprint
-    for name in ("training", "validation"):
-        split(dataset, name, base.protocol)  # Refuses data without such rows before any trial starts.
+    # Refuses data without such rows before any trial starts.
+    training, validation = (split(dataset, name, base.protocol) for name in ("training", "validation"))
+    unseen = unseen_rows(dataset, share(dataset, training, base.train_fraction), validation)
+    given, base = decided(given, unseen), decided(base, unseen)
     for start in _starts(space, given):
         fetch_weights(start)
         check_sources(start, fingerprint)
@@ -78,7 +81,7 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         console.out(f"resuming: {over} trials are over, {len(past) - over} continue")
     if due := max(options.search.trials, len(past)) - over:
         keep = base.epochs + 1 if options.scheduler.scheduler == "pbt" else 2
-        setup = TrialSetup(folder.uri, given, dataset, resources, options.run, keep)
+        setup = TrialSetup(folder.uri, given, dataset, resources, options.run, keep, unseen)
         _set_up_tune()
         board = SweepBoard(this, console)
         _tune(board, _tuner(this, setup, board, past, due, at_a_time), folder)

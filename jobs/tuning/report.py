@@ -56,10 +56,9 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
     """The result in a few lines."""
     row, first = best.best(base), trials[0].best(base)
     assert row is not None
-    metric = base.monitor.replace("_", "-")
     epochs = sum(len(trial.history) for trial in trials)
     value, epoch = row[base.metric], row["epoch"]
-    lines = [f"best: trial {best.name}, validation {metric} {value:.4f} after epoch {epoch} of {base.epochs}"]
+    lines = [f"best: trial {best.name}, {base.metric_in_words} {value:.4f} after epoch {epoch} of {base.epochs}"]
     if best.name != trials[0].name and first is not None and first[base.metric] is not None:
         lines.append(f"the initial configuration (trial {trials[0].name}) reached {first[base.metric]:.4f}")
     elif best.name == trials[0].name:

@@ -122,7 +122,10 @@ PRESETS: dict[str, Space] = {
         **AUGMENTATION,
     },
 }
-_FIXED = ("model", "data", "protocol", "train_fraction", "epochs", "monitor", "patience", "seed", "freeze", "teacher")
+_FIXED = (
+    *("model", "data", "protocol", "train_fraction", "epochs", "monitor", "select", "patience", "seed"),
+    *("freeze", "teacher"),
+)
 """Options that decide how trials are compared, and so are the same for the whole sweep."""
 
 

@@ -21,7 +21,7 @@ from pyarrow import fs
 from fer_data.errors import UserError
 from fer_data.storage import delete_folder, exists, join, one_line, read_file, redacted, reported, resolve, write_file
 from jobs.training import run_folder
-from jobs.training.config import TrainConfig
+from jobs.training.config import BEFORE_SELECT, TrainConfig
 from jobs.training.run_folder import RunFolder, claim
 from jobs.training.schedule import best_row
 from jobs.tuning.options import SchedulerConfig, SearchOptions
@@ -143,7 +143,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     if before.get("format_version") != FORMAT_VERSION:
         return ["the version of the program"]
     changed = differences(before.get("space", {}), after["space"])
-    one, other = (TrainConfig.from_dict(v.get("base", {}), SETTINGS) for v in (before, after))
+    one, other = (TrainConfig.from_dict(BEFORE_SELECT | v.get("base", {}), SETTINGS) for v in (before, after))
     changed += run_folder.differences(one, other)
     if before.get("data_fingerprint") != after["data_fingerprint"]:
         changed.append("the data")

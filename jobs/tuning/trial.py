@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 from pyarrow import fs
 from ray import tune
@@ -33,7 +34,8 @@ _POINTER = "pointer.json"
 class TrialSetup:
     """What all trials of a sweep share.
 
-    `base` is the unresolved configuration, because the value of `auto` depends on what a trial changes.
+    `base` is the unresolved configuration, because the value of `auto` depends on what a trial changes. `unseen` is as
+    in `Task`.
     """
 
     sweep_uri: str
@@ -42,6 +44,7 @@ class TrialSetup:
     resources: WorkerResources
     options: SweepRunOptions
     keep: int
+    unseen: np.ndarray | None = None
 
 
 class TrialRun(tune.Trainable):
@@ -140,6 +143,7 @@ class TrialRun(tune.Trainable):
             progress=self._board,
             compile=setup.options.compile,
             deterministic=setup.options.deterministic,
+            unseen=setup.unseen,
         )
 
         workers, max_failures = setup.options.workers_per_trial, setup.options.max_failures
