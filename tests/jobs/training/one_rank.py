@@ -11,12 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from fer_data.augment_draws import AugmentationConfig
-from fer_data.batches import TrainingBatches
+from fer_data.batches import TrainingBatches, ordered_batches
 from fer_data.dataset import open_dataset
 from fer_data.splits import split
 from fer_models.factory import create_model
+from fer_models.metrics import summarise
 from jobs.training.collectives import Collectives
 from jobs.training.config import BackboneConfig, OptimizerConfig, TrainConfig
+from jobs.training.serving import ServingModel
 from tests.jobs.training.loops import Loop
 
 data, out, network = sys.argv[3:]
@@ -59,4 +61,17 @@ for epoch in (1, 2):
     state |= {f"{epoch}/loss": np.float32(losses[-1])}
     gathered = collectives.gather_rows(np.full((rank + 1, 2), float(rank), np.float32))
     assert gathered[:, 0].tolist() == [float(r) for r in range(world_size) for _ in range(r + 1)]
+if network != "resnet50":  # Of which the test has no row to spare.
+    validation = split(dataset, "validation")
+    unseen = np.arange(validation.num_rows) % 3 == 0
+    values = ServingModel(model, dataset, validation, collectives, unseen=unseen).validate(
+        calibrate=False, beat=lambda: None
+    )
+    # Against the whole split, read by one process: the mask must follow the rows to the ranks and back.
+    pixels, labels = map(np.concatenate, zip(*ordered_batches(dataset, validation, batch_size=64), strict=True))
+    probabilities = np.asarray(model(pixels, training=False))
+    for suffix, rows in (("", np.full(len(labels), True)), ("_unseen", unseen)):
+        for name, expected in summarise(labels[rows], probabilities[rows]).items():
+            np.testing.assert_allclose(values[f"validation_{name}{suffix}"], expected, atol=1e-5, err_msg=name)
+    assert values["validation_loss"] != values["validation_loss_unseen"]
 np.savez(f"{out}/rank-{rank}.npz", **state)

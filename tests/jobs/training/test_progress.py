@@ -12,13 +12,11 @@ import ray
 from cluster.connect import WorkerResources, start_local
 from fer_data.dataset import open_dataset
 from jobs.training.driver import run_workers
-from jobs.training.progress import ProgressBoard
+from jobs.training.progress import ProgressBoard, epoch_line
 from jobs.training.recipes import RECIPES
 from jobs.training.run_folder import RunFolder
 from jobs.training.task import Task
 from tests.processes import PATIENCE_SECONDS, descendants, kill, until
-
-pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
@@ -28,6 +26,17 @@ def own_ray() -> Iterator[None]:
     ray.shutdown()
 
 
+def test_a_line_per_epoch_tells_the_accuracy_on_unseen_images_where_it_is_known():
+    row = {"epoch": 1, "seconds": 2, "images_per_second": 50, "training_loss": 2, "training_accuracy": 0.1}
+    row |= {"validation_loss": 1.88, "validation_accuracy": 0.212, "validation_macro_f1": 0.1}
+    of_all = "validation loss 1.880 accuracy 21.2% macro-F1 0.100"
+    assert epoch_line(row, 3).endswith(of_all)  # As in the history of an older run.
+    assert epoch_line(row | {"validation_accuracy_unseen": None}, 3).endswith(of_all)
+    told = epoch_line(row | {"validation_accuracy_unseen": 0.201}, 3)
+    assert told.endswith("validation loss 1.880 accuracy 21.2% (unseen 20.1%) macro-F1 0.100")
+
+
+@pytest.mark.cluster
 def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker(drawn_few, tmp_path, own_ray):
     reached, killed = tmp_path / "reached", tmp_path / "killed"
 
@@ -42,7 +51,7 @@ def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker
                 time.sleep(0.01)
 
     dataset = open_dataset(drawn_few)
-    config = replace(RECIPES["compact"], data=drawn_few, epochs=2, batch_size=50)
+    config = replace(RECIPES["compact"], data=drawn_few, epochs=2, batch_size=50, select="all")
     run = RunFolder(str(tmp_path / "run"))
     run.start(config, dataset.manifest.fingerprint, overwrite=False)
     board = ray.remote(num_cpus=0)(Deaf).remote("run", finished=0, gated=True)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from jobs.training.config import ScheduleConfig, TrainConfig
@@ -5,7 +7,11 @@ from jobs.training.schedule import best_row, learning_rate, plateau_reductions, 
 
 
 def history(*losses, metric="loss"):
-    return [{"epoch": i + 1, f"validation_{metric}": value} for i, value in enumerate(losses)]
+    """Rows with these values on unseen images. Those on all images, on which nothing here may depend, stay the same."""
+    return [
+        {"epoch": i + 1, f"validation_{metric}": 0.5, f"validation_{metric}_unseen": value}
+        for i, value in enumerate(losses)
+    ]
 
 
 def rates(schedule, *, epochs=10, reductions=0):
@@ -49,9 +55,25 @@ def test_a_run_ends_with_its_epochs_or_when_patience_runs_out():
     config = TrainConfig(epochs=5, patience=2)
     assert why_finished(config, []) is None
     assert why_finished(config, history(3, 2, 1)) is None
-    assert why_finished(config, history(3, 4, 4)) == "no better validation loss for 2 epochs"
+    assert why_finished(config, history(3, 4, 4)) == "no better validation loss on unseen images for 2 epochs"
     assert why_finished(config, history(5, 4, 3, 2, 1)) == "all 5 epochs done"
     assert why_finished(TrainConfig(epochs=5, patience=0), history(1, 2, 3, 4)) is None
+
+
+def test_select_decides_over_which_images_best_epoch_early_stop_and_plateau_are_taken():
+    memory = [0.5, 0.6, 0.7, 0.8]  # On all images it seems to go on learning.
+    rows = [
+        {"epoch": i + 1, "validation_macro_f1": one, "validation_macro_f1_unseen": other}
+        for i, (one, other) in enumerate(zip(memory, [0.4, 0.5, 0.3, 0.2], strict=True))
+    ]
+    schedule = ScheduleConfig(schedule="plateau", plateau_patience=2)
+    unseen = TrainConfig(monitor="macro_f1", patience=2, schedule=schedule)
+    of_all = replace(unseen, select="all")
+    assert (unseen.metric, of_all.metric) == ("validation_macro_f1_unseen", "validation_macro_f1")
+    assert [best_row(config, rows)["epoch"] for config in (unseen, of_all)] == [2, 4]
+    assert [plateau_reductions(config, rows) for config in (unseen, of_all)] == [1, 0]
+    assert why_finished(unseen, rows) == "no better validation macro-f1 on unseen images for 2 epochs"
+    assert why_finished(of_all, rows) is None
 
 
 def test_the_original_waits_twenty_epochs():

@@ -19,8 +19,10 @@ SPACE = PRESETS["learning-rate"]
 
 
 def trial(number: int, accuracies: list, outcome: Outcome | None, **parameters) -> Trial:
+    """A trial with these accuracies on unseen images; those on all images would order trials and epochs otherwise."""
     history = [
-        {"epoch": i + 1, "validation_accuracy": value, "seconds": 2.0, "images_per_second": 50.0}
+        {"epoch": i + 1, "validation_accuracy": 1 - (value or 0), "validation_accuracy_unseen": value}
+        | {"seconds": 2.0, "images_per_second": 50.0}
         for i, value in enumerate(accuracies)
     ]
     return Trial(f"{number:04d}", {"learning_rate": 1e-3, "schedule": "constant"} | parameters, history, outcome)
@@ -100,7 +102,7 @@ def test_a_resumed_scheduler_remembers_the_rungs():
     def decide(scheduler: TrialScheduler, name: str = "0009") -> str:
         newcomer = SimpleNamespace(trial_id="new", config={TRIAL_KEY: name})
         scheduler.on_trial_add(None, newcomer)
-        return scheduler.on_trial_result(None, newcomer, {"epoch": 1, "validation_accuracy": 0.2})
+        return scheduler.on_trial_result(None, newcomer, {"epoch": 1, BASE.metric: 0.2})
 
     assert decide(create_scheduler(config, SPACE, BASE, past)) == TrialScheduler.STOP
     assert decide(create_scheduler(config, SPACE, BASE, [])) == TrialScheduler.CONTINUE
@@ -123,7 +125,8 @@ def test_the_table_has_a_row_for_every_trial_with_the_metrics_of_its_best_epoch(
     ]
     table = trials_table(trials, BASE, SPACE)
     assert table["best_epoch"].tolist()[:2] == [2, 2]
-    assert table["validation_accuracy"].tolist()[:2] == [0.5, 0.6]
+    assert table["validation_accuracy_unseen"].tolist()[:2] == [0.5, 0.6]
+    assert table["validation_accuracy"].tolist()[:2] == [0.5, 0.4]
     assert table["warmup_epochs"].tolist() == [0.5, 1, 1, 1]
     assert table["stopped"].tolist()[2:] == ["failed", "not over"]
     assert table["error"].tolist()[2] == "RuntimeError: no"
@@ -131,6 +134,8 @@ def test_the_table_has_a_row_for_every_trial_with_the_metrics_of_its_best_epoch(
     assert table["images_per_second"].tolist()[0] == 50
     assert best_trial(trials, BASE) is trials[1]
     assert best_trial(trials[2:3], BASE) is None
+    assert best_trial(trials, replace(BASE, select="all")) is trials[1], "1 for an epoch without an unseen value"
+    assert best_trial(trials[::3], replace(BASE, select="all")) is trials[3]
 
 
 def test_importance_goes_to_the_parameter_that_matters():
@@ -140,6 +145,6 @@ def test_importance_goes_to_the_parameter_that_matters():
         trial(i, [0.5 + 10 * rate], Outcome("done"), learning_rate=rate, dropout=0.5 * (i * 7 % 20) / 20)
         for i, rate in enumerate(rates)
     ]
-    shares = importance(trials_table(trials, BASE, space), space, "validation_accuracy", "max")
+    shares = importance(trials_table(trials, BASE, space), space, BASE.metric, "max")
     assert shares["learning_rate"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
