@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "jobs" not in item.path.relative_to(REPOSITORY).parts)
 
 
-def write_drawn_set(folder: str | Path, *, training: int, validation: int, seed: int = 0) -> str:
+def write_drawn_set(
+    folder: str | Path, *, training: int, validation: int, seed: int = 0, near_copies: Callable | None = None
+) -> str:
     """A prepared data set of drawn faces at `folder`, which may be a URI."""
     from fer_data.dataset_writer import write_dataset
     from fer_data.drawn_faces import draw
@@ -35,7 +37,7 @@ def write_drawn_set(folder: str | Path, *, training: int, validation: int, seed:
             yield rows_table([f"{usage}-{i:06d}" for i in range(count)], usage, labels, pixels)
             first += count
 
-    write_dataset(tables(), str(folder), "drawn faces")
+    write_dataset(tables(), str(folder), "drawn faces", near_copies=near_copies)
     return str(folder)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,14 @@ from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
 from fer_data.dataset_writer import write_dataset
 from fer_data.drawn_faces import draw
+from fer_data.near_copies.table import Copies
 from fer_data.rows import rows_table
 from fer_data.splits import split
 from fer_models.checkpoint import load_model, load_training_state
 from fer_models.checkpoint_files import verify
 from fer_models.metrics import summarise
 from jobs.train_cnn import main
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, write_drawn_set
 from tests.processes import address_on_the_network, descendants, interrupted, kill, listening_ports, reachable, until
 
 pytestmark = pytest.mark.cluster
@@ -49,12 +51,29 @@ def refusal(*options: str, **environment: str) -> str:
     return errors[0]
 
 
+TRAINING, VALIDATION, SEEN = 600, 203, 90
+
+
 @pytest.fixture(scope="module")
-def run(drawn_set, tmp_path_factory) -> Path:
+def copied_set(tmp_path_factory) -> str:
+    """600 training and 203 validation faces; the first 90 of the latter count as near copies of training images."""
+
+    def copies(pixels: np.ndarray, hashes: np.ndarray) -> Copies:
+        originals, copied = np.arange(SEEN), TRAINING + np.arange(SEEN)
+        both = np.concatenate([originals, copied])
+        correlation, mirrored = np.full(2 * SEEN, 0.98, np.float32), np.zeros(2 * SEEN, bool)
+        return Copies(both, np.tile(originals, 2), np.concatenate([copied, originals]), correlation, mirrored)
+
+    folder = tmp_path_factory.mktemp("copied") / "set"
+    return write_drawn_set(folder, training=TRAINING, validation=VALIDATION, near_copies=copies)
+
+
+@pytest.fixture(scope="module")
+def run(copied_set, tmp_path_factory) -> Path:
     """Two epochs of compact with everything switched on that is off by default."""
     storage = tmp_path_factory.mktemp("runs")
     done = train(
-        *("--model", "compact", "--data", drawn_set, "--epochs", "2", "--batch-size", "64", "--name", "run"),
+        *("--model", "compact", "--data", copied_set, "--epochs", "2", "--batch-size", "64", "--name", "run"),
         *("--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "0.0005", "--clip-norm", "5"),
         *("--schedule", "plateau", "--class-weights", "balanced", "--label-smoothing", "0.1", "--mixup", "0.2"),
         *("--precision", "auto", "--monitor", "macro_f1", "--tensorboard", "--storage", str(storage)),
@@ -63,6 +82,13 @@ def run(drawn_set, tmp_path_factory) -> Path:
     for name in ("best", "history.csv", "curves.png"):
         assert str(storage / "run" / name) in done.stdout
     assert "epoch 2/2" in done.stdout
+    assert "203 validation images (113 unseen)" in done.stdout
+    for told, accuracy in zip(
+        re.findall(r"\(unseen (\d+\.\d)%\)", done.stdout),  # The last line repeats the best epoch.
+        pd.read_csv(storage / "run/history.csv")["validation_accuracy_unseen"],
+        strict=False,
+    ):
+        assert float(told) == pytest.approx(100 * accuracy, abs=0.06)
     return storage / "run"
 
 
@@ -74,28 +100,30 @@ def test_a_run_leaves_checkpoint_history_curves_and_logs(run):
     pd.testing.assert_frame_equal(csv, parquet, check_exact=False, rtol=1e-12)
     assert csv["epoch"].tolist() == [1, 2]
     for name in ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1", "auc"):
-        assert csv[[f"training_{name}", f"validation_{name}"]].notna().all(axis=None)
+        assert csv[[f"training_{name}", f"validation_{name}", f"validation_{name}_unseen"]].notna().all(axis=None)
 
 
-def test_the_card_tells_what_the_checkpoint_is(run, drawn_set):
+def test_the_card_tells_what_the_checkpoint_is_and_by_which_images_it_was_chosen(run, copied_set):
     card = verify(str(run / "best"))
     assert (card.model, card.protocol) == ("compact", "challenge")
     assert card.precision in ("float32", "mixed_bfloat16", "mixed_float16")  # What auto chose on this machine.
-    assert card.data_fingerprint == open_dataset(drawn_set).manifest.fingerprint
+    assert card.data_fingerprint == open_dataset(copied_set).manifest.fingerprint
     assert card.configuration == json.loads((run / "config.json").read_text())
-    assert card.epoch == 1 + int(pd.read_csv(run / "history.csv")["validation_macro_f1"].idxmax())
+    assert (card.configuration["monitor"], card.configuration["select"]) == ("macro_f1", "unseen")
+    assert card.epoch == 1 + int(pd.read_csv(run / "history.csv")["validation_macro_f1_unseen"].idxmax())
     assert len(card.metrics) == card.epoch
 
 
-def test_validation_metrics_are_those_of_the_saved_model_over_every_row(run, drawn_set):
+def test_validation_metrics_are_those_of_the_saved_model_over_every_row_and_over_the_unseen_ones(run, copied_set):
     model, card = load_model(str(run / "best"))
-    dataset = open_dataset(drawn_set)
+    dataset = open_dataset(copied_set)
     batches = list(ordered_batches(dataset, split(dataset, "validation"), batch_size=512))
     probabilities = np.concatenate([np.asarray(model(pixels)) for pixels, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
-    assert len(labels) == 203
-    for name, value in summarise(labels, probabilities).items():
-        assert card.metrics[-1][f"validation_{name}"] == pytest.approx(value, abs=1e-5)
+    assert len(labels) == VALIDATION
+    for suffix, rows in (("", slice(None)), ("_unseen", slice(SEEN, None))):
+        for name, value in summarise(labels[rows], probabilities[rows]).items():
+            assert card.metrics[-1][f"validation_{name}{suffix}"] == pytest.approx(value, abs=1e-5), name + suffix
 
 
 @pytest.mark.parametrize(
