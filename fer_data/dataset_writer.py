@@ -37,14 +37,16 @@ def write_dataset(
     *,
     rejected: Sequence[tuple[str, str]] = (),
     near_copies: Find | None = None,
+    near_copies_up_to: int | None = None,
     overwrite: bool = False,
 ) -> Manifest:
     """Writes tables of SCHEMA (see `rows.rows_table`) as the data set `out`, with few rows in memory at a time.
 
     Rows of one usage keep their order. `rejected`, pairs of image id and reason, is read after the last table.
-    `near_copies` finds the images that show the same photograph; it gets all images at once. If `tables` or
-    `near_copies` raises, nothing is left behind. Raises UserError when there are no rows, when `out` exists and
-    `overwrite` is not set, when `out` contains anything but a data set, and when it cannot be written.
+    `near_copies` finds the images that show the same photograph, unless there are more rows than `near_copies_up_to`;
+    it gets all images at once. If `tables` or `near_copies` raises, nothing is left behind. Raises UserError when there
+    are no rows, when `out` exists and `overwrite` is not set, when `out` contains anything but a data set, and when it
+    cannot be written.
     """
     with _published(absolute(out), overwrite) as place, reported(out, "write"):
         filesystem, path = resolve(place)
@@ -67,7 +69,8 @@ def write_dataset(
         pq.write_table(left_out, f"{path}/{REJECTED}", filesystem=filesystem)
         parts = tuple(part for writer in present for part in writer.parts)
         audit = auditor.findings()
-        if near_copies is not None:
+        few = near_copies_up_to is None or sum(part.rows for part in parts) <= near_copies_up_to
+        if near_copies is not None and few:
             audit += _write_near_copies(filesystem, path, parts, near_copies)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,

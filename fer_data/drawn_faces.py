@@ -20,10 +20,11 @@ from fer_data.dataset_writer import write_dataset
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.manifest import ROW_GROUP_ROWS
+from fer_data.near_copies.table import no_copies
 from fer_data.prepare import cache_folder, is_prepared
 from fer_data.rows import SIDE, USAGES, rows_table
 
-VERSION = 1  # of the drawings: another number, another cached data set
+VERSION = 2  # of the drawings: another number, another cached data set
 USAGE_STRIDE = 2**40  # rows of index space for each usage: how many are trained on does not change the tests
 # As in FER-2013 happy is the commonest and disgust the rarest class, but much less so (there 25 % and 1.5 %).
 CLASS_SHARES = {name: {"happy": 0.20, "disgust": 0.10}.get(name, 0.14) for name in CLASSES}
@@ -86,7 +87,9 @@ def prepared_drawn_faces(
     with suppress(UserError):  # not there, or damaged
         return open_dataset(place)
     try:
-        write_dataset(drawn_rows(counts, seed), place, f"drawn faces, seed {seed}", overwrite=is_prepared(place))
+        # No two drawings are of the same face: each has its own numbers.
+        name, overwrite = f"drawn faces, seed {seed}", is_prepared(place)
+        write_dataset(drawn_rows(counts, seed), place, name, near_copies=no_copies, overwrite=overwrite)
     except UserError:
         if not is_prepared(place):  # else another job wrote the same in the meantime
             raise

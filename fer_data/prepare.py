@@ -3,9 +3,12 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -15,11 +18,14 @@ from fer_data.dataset_writer import check_destination, write_dataset
 from fer_data.decoding import Decode, decode_on_threads
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
+from fer_data.near_copies.table import Copies, Progress
 from fer_data.rows import Decoded
 from fer_data.sources import FORMS, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
 
 MAX_REJECTED = 0.01
+NEAR_COPIES_AUTO = 70_000
+"""Images up to which near copies are looked for by default: two minutes on two cores."""
 
 
 def prepare(
@@ -29,13 +35,16 @@ def prepare(
     resize: bool = False,
     max_rejected: float = MAX_REJECTED,
     decode: Decode = decode_on_threads,
+    near_copies: Literal["auto", "on", "off"] = "auto",
+    progress: Progress | None = None,
     overwrite: bool = False,
 ) -> PreparedDataset:
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
     `resize` admits images of any size and colour. `max_rejected` is the largest fraction (0 to 1) of rows that may
-    be unusable. `decode` runs the decoding; the result is the same to the byte whichever it is. Raises UserError when
-    an argument or the data are at fault, and then leaves nothing behind.
+    be unusable. `decode` runs the decoding; the result is the same to the byte whichever it is. `near_copies` is on,
+    off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much of that search is done, 0 to 1. Raises
+    UserError when an argument or the data are at fault, and then leaves nothing behind.
     """
     if not 0 <= max_rejected <= 1:
         raise UserError(f"--max-rejected {max_rejected}: give a fraction from 0 to 1")
@@ -46,21 +55,37 @@ def prepare(
     source = open_source(raw_uri, resize)
     rejected: list[tuple[str, str]] = []
     rows = _kept(decode(source.chunks), rejected, max_rejected, redacted(raw_uri))
-    write_dataset(rows, out, source.name, rejected=rejected, overwrite=overwrite)
+    write_dataset(
+        rows,
+        out,
+        source.name,
+        rejected=rejected,
+        near_copies=None if near_copies == "off" else partial(_find_copies, progress=progress),
+        near_copies_up_to=NEAR_COPIES_AUTO if near_copies == "auto" else None,
+        overwrite=overwrite,
+    )
     return open_dataset(out)
 
 
-def open_or_prepare(data_uri: str, *, resize: bool = False, max_rejected: float = MAX_REJECTED) -> PreparedDataset:
+def _find_copies(pixels: np.ndarray, hashes: np.ndarray, progress: Progress | None) -> Copies:
+    from fer_data.near_copies.finder import find_copies  # Here: the index takes a while to import.
+
+    return find_copies(pixels, hashes, progress)
+
+
+def open_or_prepare(
+    data_uri: str, *, resize: bool = False, max_rejected: float = MAX_REJECTED, progress: Progress | None = None
+) -> PreparedDataset:
     """The data set at `data_uri`: a prepared folder, or a raw form, prepared on first use into a cache.
 
     The cache is `$XDG_CACHE_HOME/fer_data` (else `~/.cache/fer_data`) on this machine. Its key is the content of a
-    local file, and the names, sizes and times of anything else. A damaged copy in the cache is prepared again. Raises
-    UserError as `prepare` and `open_dataset` do.
+    local file, and the names, sizes and times of anything else. A damaged copy in the cache is prepared again.
+    `progress` is that of `prepare`. Raises UserError as `prepare` and `open_dataset` do.
     """
     data_uri = absolute(data_uri)
     if is_prepared(data_uri):
         return open_dataset(data_uri)
-    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected}")
+    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies")
     place = str(cache_folder() / key)
     damaged = False
     if is_prepared(place):
@@ -69,7 +94,7 @@ def open_or_prepare(data_uri: str, *, resize: bool = False, max_rejected: float 
         except UserError:
             damaged = True
     try:
-        return prepare(data_uri, place, resize=resize, max_rejected=max_rejected, overwrite=damaged)
+        return prepare(data_uri, place, resize=resize, max_rejected=max_rejected, progress=progress, overwrite=damaged)
     except UserError:
         # Another job may have prepared the same data in the meantime. If not, the error stands.
         if damaged or not is_prepared(place):

@@ -1,6 +1,10 @@
 """How every job opens its `--data`."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_data.dataset import PreparedDataset
 from fer_data.prepare import open_or_prepare
@@ -12,8 +16,33 @@ def open_data(data: str | None, console: Console) -> PreparedDataset:
     Raises UserError when there is no data set at `data`.
     """
     if data is not None:
-        return open_or_prepare(data)
+        with search_progress(console) as progress:
+            return open_or_prepare(data, progress=progress)
     console.out("no --data: using the built-in drawn faces, not photographs")
     from fer_data.drawn_faces import prepared_drawn_faces
 
     return prepared_drawn_faces()
+
+
+@contextmanager
+def search_progress(console: Console) -> Iterator[Callable[[float], None]]:
+    """A bar for the search for near copies, which appears when its progress is first heard of; a line in a file."""
+    columns = (TextColumn("looking for near copies"), BarColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task("", total=1.0)
+    began = False
+
+    def hear(share: float) -> None:
+        nonlocal began
+        if not began:
+            began = True
+            if console.is_terminal:
+                bar.start()
+            else:
+                console.out("looking for near copies, once for this data set")
+        bar.update(task, completed=share)
+
+    try:
+        yield hear
+    finally:
+        bar.stop()

@@ -9,7 +9,7 @@ and the reasons for rejected rows.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -22,6 +22,7 @@ from fer_data.emotions import CLASSES
 from fer_data.manifest import Manifest
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from jobs.command_line import parse
+from jobs.data import search_progress
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class PrepareOptions:
     """Largest fraction of rows that may be unusable."""
     workers: int | None = None
     """Decode on this many CPUs of a Ray cluster (RAY_ADDRESS, else a local one) instead of on this machine."""
+    near_copies: Literal["auto", "on", "off"] = "auto"
+    """Look for images that show the same photograph. auto: among up to 70,000 images, which takes two minutes."""
     overwrite: bool = False
     """Replace the data set in the folder."""
 
@@ -54,15 +57,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jobs.ray_decoding import decode_on_ray  # Ray takes a second to import.
 
         decode = partial(decode_on_ray, workers=options.workers)
-    dataset = prepare(
-        options.raw,
-        options.out,
-        resize=options.resize,
-        max_rejected=options.max_rejected,
-        decode=decode,
-        overwrite=options.overwrite,
-    )
     console = Console(highlight=False)
+    with search_progress(console) as progress:
+        dataset = prepare(
+            options.raw,
+            options.out,
+            resize=options.resize,
+            max_rejected=options.max_rejected,
+            decode=decode,
+            near_copies=options.near_copies,
+            progress=progress,
+            overwrite=options.overwrite,
+        )
     console.print(counts_table(dataset.manifest))
     console.print(audit_table(dataset.manifest.audit))
     console.out(f"Rejected rows: {dataset.manifest.rejected:,}")

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 
 from fer_data.near_copies.descriptors import DIMENSIONS, FLAT, MIDDLE, VIEWS, described
+from fer_data.near_copies.table import Progress, told
 
 SIMILAR = 0.78
 """Cosine of two descriptors from which a pair is a candidate; 99 in 100 pairs of FER-2013 are above it."""
@@ -29,7 +30,7 @@ class Candidates(NamedTuple):
     view: np.ndarray
 
 
-def candidates(halves: np.ndarray) -> Candidates:
+def candidates(halves: np.ndarray, done: Progress) -> Candidates:
     """Pairs among `halves`, float32 [n, 24, 24], each once. Flat images are in none."""
     rows = np.flatnonzero(halves.std(axis=(1, 2)) >= FLAT)
     if len(rows) < 2:
@@ -39,7 +40,8 @@ def candidates(halves: np.ndarray) -> Candidates:
     # Each thread searches alone: the threads of faiss would wait for each other at every query.
     faiss.omp_set_num_threads(1)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(partial(_search, index, halves[rows]), range(0, len(rows), _QUERIES)))
+        starts = range(0, len(rows), _QUERIES)
+        found = told(pool.map(partial(_search, index, halves[rows]), starts), len(starts), done)
     one, other, view, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
     # A pair may be found from both sides: the more similar view is kept.
     low, high = np.minimum(one, other), np.maximum(one, other)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from fer_data.near_copies.descriptors import VIEWS, calmed, halved
+from fer_data.near_copies.table import Progress, told
 from fer_data.rows import SIDE
 
 ALIKE = 0.85
@@ -55,7 +56,7 @@ class Registration:
         most = 3 * np.median(np.abs(edges), axis=(1, 2), keepdims=True)
         self._edges = np.clip(edges, -most, most)
 
-    def fit(self, one: np.ndarray, other: np.ndarray, maps: np.ndarray) -> Fit:
+    def fit(self, one: np.ndarray, other: np.ndarray, maps: np.ndarray, done: Progress = lambda share: None) -> Fit:
         """Lay the images `one` on the images `other`, int64 [n] each, beginning with `maps`, float32 [n, 2, 3].
 
         Pairs that have little in common are given up at half the size, and so are maps that no crop of a photograph
@@ -63,7 +64,7 @@ class Registration:
         """
         parts = [slice(at, at + _PAIRS) for at in range(0, len(one), _PAIRS)]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            fits = list(pool.map(lambda part: self._fit(one[part], other[part], maps[part]), parts))
+            fits = told(pool.map(lambda part: self._fit(one[part], other[part], maps[part]), parts), len(parts), done)
         if not fits:
             nothing = np.zeros(0, np.float32)
             return Fit(nothing, nothing, nothing, np.zeros((0, 2, 3), np.float32))

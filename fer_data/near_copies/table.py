@@ -1,7 +1,7 @@
 """The table of a data set's near copies: which images show the same photograph."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,26 @@ class Copies(NamedTuple):
 
 Find = Callable[[np.ndarray, np.ndarray], Copies]
 """Finds the copies among images, uint8 [n, 48, 48, 1], whose hashes are the second argument, uint64 [n]."""
+
+
+Progress = Callable[[float], None]
+"""Hears which share of the search is done, 0 to 1."""
+Result = TypeVar("Result")
+
+
+def told(results: Iterable[Result], count: int, done: Progress) -> list[Result]:
+    """All `count` results; `done` hears of each as it comes."""
+    kept = []
+    for result in results:
+        kept.append(result)
+        done(len(kept) / count)
+    return kept
+
+
+def no_copies(*_: np.ndarray) -> Copies:
+    """For images that are known to show no photograph twice."""
+    nothing = np.zeros(0, np.int64)
+    return Copies(nothing, nothing, nothing, np.zeros(0, np.float32), np.zeros(0, bool))
 
 
 def near_copies_table(image_ids: pa.Array, copies: Copies) -> pa.Table:
