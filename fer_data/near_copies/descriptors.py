@@ -70,7 +70,7 @@ def unframed(pixels: np.ndarray) -> np.ndarray:
         [np.argmin(np.pad(each[:, ::way], ((0, 0), (0, 1)))[:, :], axis=1) for each in plain for way in (1, -1)]
     )
     unframed = pixels.copy()
-    for at in np.flatnonzero(margins.any(axis=0) & (margins.max(axis=0) <= _WIDEST_FRAME)):
+    for at in np.flatnonzero(margins.all(axis=0) & (margins.max(axis=0) <= _WIDEST_FRAME)):
         top, bottom, left, right = margins[:, at]
         inside = pixels[at, top : SIDE - bottom, left : SIDE - right, 0]
         unframed[at, :, :, 0] = cv2.resize(inside, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)

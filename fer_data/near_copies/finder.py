@@ -6,7 +6,7 @@ from fer_data.near_copies.candidates import candidates
 from fer_data.near_copies.descriptors import calmed, halved, unframed
 from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
 from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained, reversed_maps, view_maps
-from fer_data.near_copies.table import Copies, Progress
+from fer_data.near_copies.table import Copies, Progress, no_copies
 
 _CONTRADICTS, _WIDE = 0.6, 0.5
 """Two images that overlap by this share, with less `detail` in common, do not show the same photograph."""
@@ -17,6 +17,8 @@ def find_copies(pixels: np.ndarray, hashes: np.ndarray, progress: Progress | Non
 
     The order of the images makes no difference to what is found. `progress` hears which share is done.
     """
+    if not len(pixels):
+        return no_copies()
     done = progress or (lambda share: None)
     # Equal images are compared with the others once. They are sorted by hash, whatever their order in the data set.
     _, first, image, times = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
