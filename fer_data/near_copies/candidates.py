@@ -16,7 +16,7 @@ SIMILAR = 0.78
 PARTNERS = 6
 """Candidates that are kept for each image."""
 _NEIGHBOURS = 4
-_EXACT = 4_000
+EXACT = 4_000
 """Up to so many images every pair is compared: an index would not be faster."""
 _CELLS_SEARCHED = 16
 _QUERIES = 512
@@ -57,7 +57,7 @@ def _is_first(*columns: np.ndarray) -> np.ndarray:
 
 def _index(descriptors: np.ndarray) -> faiss.Index:
     flat = faiss.IndexFlatIP(DIMENSIONS)
-    if len(descriptors) <= _EXACT:
+    if len(descriptors) <= EXACT:
         flat.add(descriptors)
         return flat
     cells = int(4 * np.sqrt(len(descriptors)))
