@@ -15,12 +15,12 @@ from pyarrow import fs
 
 from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
-from fer_data.decoding import Decode, decode_on_threads
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.near_copies.table import Copies, Progress
+from fer_data.parallel import Run, run_on_threads
 from fer_data.rows import Decoded
-from fer_data.sources import FORMS, open_source
+from fer_data.sources import FORMS, Chunk, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
 
 MAX_REJECTED = 0.01
@@ -34,7 +34,7 @@ def prepare(
     *,
     resize: bool = False,
     max_rejected: float = MAX_REJECTED,
-    decode: Decode = decode_on_threads,
+    run: Run = run_on_threads,
     near_copies: Literal["auto", "on", "off"] = "auto",
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -42,7 +42,7 @@ def prepare(
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
     `resize` admits images of any size and colour. `max_rejected` is the largest fraction (0 to 1) of rows that may
-    be unusable. `decode` runs the decoding; the result is the same to the byte whichever it is. `near_copies` is on,
+    be unusable. `run` runs the decoding and the search; the result is the same to the byte whichever it is. `near_copies` is on,
     off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much of that search is done, 0 to 1. Raises
     UserError when an argument or the data are at fault, and then leaves nothing behind.
     """
@@ -54,23 +54,27 @@ def prepare(
     check_destination(out, overwrite)
     source = open_source(raw_uri, resize)
     rejected: list[tuple[str, str]] = []
-    rows = _kept(decode(source.chunks), rejected, max_rejected, redacted(raw_uri))
+    rows = _kept(run(_decoded, None, source.chunks), rejected, max_rejected, redacted(raw_uri))
     write_dataset(
         rows,
         out,
         source.name,
         rejected=rejected,
-        near_copies=None if near_copies == "off" else partial(_find_copies, progress=progress),
+        near_copies=None if near_copies == "off" else partial(_find_copies, progress=progress, run=run),
         near_copies_up_to=NEAR_COPIES_AUTO if near_copies == "auto" else None,
         overwrite=overwrite,
     )
     return open_dataset(out)
 
 
-def _find_copies(pixels: np.ndarray, hashes: np.ndarray, progress: Progress | None) -> Copies:
+def _decoded(_: None, chunk: Chunk) -> Decoded:
+    return chunk.decode()
+
+
+def _find_copies(pixels: np.ndarray, hashes: np.ndarray, progress: Progress | None, run: Run) -> Copies:
     from fer_data.near_copies.finder import find_copies  # Here: the index takes a while to import.
 
-    return find_copies(pixels, hashes, progress)
+    return find_copies(pixels, hashes, progress, run)
 
 
 def open_or_prepare(

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from fer_data.audit import Finding
 from fer_data.commands import check, exit_with_code
-from fer_data.decoding import Decode, decode_on_threads
 from fer_data.emotions import CLASSES
 from fer_data.manifest import Manifest
+from fer_data.parallel import Run, run_on_threads
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from jobs.command_line import parse
 from jobs.data import search_progress
@@ -38,7 +38,7 @@ class PrepareOptions:
     max_rejected: float = MAX_REJECTED
     """Largest fraction of rows that may be unusable."""
     workers: int | None = None
-    """Decode on this many CPUs of a Ray cluster (RAY_ADDRESS, else a local one) instead of on this machine."""
+    """Work on this many CPUs of a Ray cluster (RAY_ADDRESS, else a local one) instead of on this machine."""
     near_copies: Literal["auto", "on", "off"] = "auto"
     """Look for images that show the same photograph. auto: among up to 70,000 images, which takes two minutes."""
     overwrite: bool = False
@@ -52,11 +52,11 @@ class PrepareOptions:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare, and print the counts, the audit and the rejected rows."""
     options = parse(PrepareOptions, argv, description=__doc__)
-    decode: Decode = decode_on_threads
+    run: Run = run_on_threads
     if options.workers is not None:
-        from jobs.ray_decoding import decode_on_ray  # Ray takes a second to import.
+        from jobs.ray_parallel import run_on_ray  # Ray takes a second to import.
 
-        decode = partial(decode_on_ray, workers=options.workers)
+        run = partial(run_on_ray, workers=options.workers)
     console = Console(highlight=False)
     with search_progress(console) as progress:
         dataset = prepare(
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             options.out,
             resize=options.resize,
             max_rejected=options.max_rejected,
-            decode=decode,
+            run=run,
             near_copies=options.near_copies,
             progress=progress,
             overwrite=options.overwrite,

@@ -1,15 +1,13 @@
 """Find pairs of images whose descriptors are alike, by an approximate index of nearest neighbours."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import faiss
 import numpy as np
 
 from fer_data.near_copies.descriptors import DIMENSIONS, FLAT, MIDDLE, VIEWS, described
-from fer_data.near_copies.table import Progress, told
+from fer_data.near_copies.table import Progress, told, unheard
+from fer_data.parallel import Run, run_on_threads
 
 SIMILAR = 0.78
 """Cosine of two descriptors from which a pair is a candidate; 99 in 100 pairs of FER-2013 are above it."""
@@ -19,7 +17,8 @@ _NEIGHBOURS = 4
 EXACT = 4_000
 """Up to so many images every pair is compared: an index would not be faster."""
 _CELLS_SEARCHED = 16
-_QUERIES = 512
+QUERIES = 512
+"""Images that a worker looks up at a time."""
 
 
 class Candidates(NamedTuple):
@@ -30,18 +29,15 @@ class Candidates(NamedTuple):
     view: np.ndarray
 
 
-def candidates(halves: np.ndarray, done: Progress) -> Candidates:
+def candidates(halves: np.ndarray, run: Run = run_on_threads, done: Progress = unheard) -> Candidates:
     """Pairs among `halves`, float32 [n, 24, 24], each once. Flat images are in none."""
     rows = np.flatnonzero(halves.std(axis=(1, 2)) >= FLAT)
     if len(rows) < 2:
         nothing = np.zeros(0, np.int64)
         return Candidates(nothing, nothing, nothing)
     index = _index(described(halves[rows], MIDDLE))
-    # Each thread searches alone: the threads of faiss would wait for each other at every query.
-    faiss.omp_set_num_threads(1)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        starts = range(0, len(rows), _QUERIES)
-        found = told(pool.map(partial(_search, index, halves[rows]), starts), len(starts), done)
+    starts = range(0, len(rows), QUERIES)
+    found = told(run(_search, (index, halves[rows]), starts), len(starts), done)
     one, other, view, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
     # A pair may be found from both sides: the more similar view is kept.
     low, high = np.minimum(one, other), np.maximum(one, other)
@@ -70,9 +66,12 @@ def _index(descriptors: np.ndarray) -> faiss.Index:
     return index
 
 
-def _search(index: faiss.Index, halves: np.ndarray, start: int) -> tuple[np.ndarray, ...]:
+def _search(shared: tuple[faiss.Index, np.ndarray], start: int) -> tuple[np.ndarray, ...]:
     """The candidates of the images from `start`: their rows, their partners, the views and the similarities."""
-    queries = halves[start : start + _QUERIES]
+    index, halves = shared
+    # Each worker searches alone: the threads of faiss would wait for each other at every query.
+    faiss.omp_set_num_threads(1)
+    queries = halves[start : start + QUERIES]
     views = np.stack([described(queries, view) for view in VIEWS], axis=1)
     similarity, neighbour = index.search(views.reshape(-1, DIMENSIONS), _NEIGHBOURS)
     one = np.repeat(np.arange(start, start + len(queries)), len(VIEWS) * _NEIGHBOURS)

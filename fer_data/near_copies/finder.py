@@ -6,24 +6,28 @@ from fer_data.near_copies.candidates import candidates
 from fer_data.near_copies.descriptors import calmed, halved, unframed
 from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
 from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained, reversed_maps, view_maps
-from fer_data.near_copies.table import Copies, Progress, no_copies
+from fer_data.near_copies.table import Copies, Progress, no_copies, unheard
+from fer_data.parallel import Run, run_on_threads
 
 _CONTRADICTS, _WIDE = 0.6, 0.5
 """Two images that overlap by this share, with less `detail` in common, do not show the same photograph."""
 
 
-def find_copies(pixels: np.ndarray, hashes: np.ndarray, progress: Progress | None = None) -> Copies:
+def find_copies(
+    pixels: np.ndarray, hashes: np.ndarray, progress: Progress | None = None, run: Run = run_on_threads
+) -> Copies:
     """Exact and near copies among `pixels`, uint8 [n, 48, 48, 1], whose hashes are `hashes`, uint64 [n].
 
-    The order of the images makes no difference to what is found. `progress` hears which share is done.
+    The order of the images makes no difference to what is found. `progress` hears which share is done, and
+    `run` does the work; the result is the same whichever it is.
     """
     if not len(pixels):
         return no_copies()
-    done = progress or (lambda share: None)
+    done = progress or unheard
     # Equal images are compared with the others once. They are sorted by hash, whatever their order in the data set.
     _, first, image, times = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
     count = len(first)
-    one, other, fit = _pairs(pixels[first], done)
+    one, other, fit = _pairs(pixels[first], run, done)
     linked, apart = fit.detail >= ALIKE, (fit.detail < _CONTRADICTS) & (fit.overlap >= _WIDE)
     group = photographs(count, (one[linked], other[linked]), fit.detail[linked], (one[apart], other[apart]))
     best, correlation, mirrored = _best(count, (one[linked], other[linked]), group, fit, linked)
@@ -46,21 +50,17 @@ def find_copies(pixels: np.ndarray, hashes: np.ndarray, progress: Progress | Non
     return Copies(*(column[by_row] for column in columns))
 
 
-def _pairs(images: np.ndarray, done: Progress) -> tuple[np.ndarray, np.ndarray, Fit]:
+def _pairs(images: np.ndarray, run: Run, done: Progress) -> tuple[np.ndarray, np.ndarray, Fit]:
     """Pairs of `images` that may show the same photograph, each once, and how they fit."""
     images = unframed(images)
     registration = Registration(images)
-    found = candidates(halved(calmed(images)), lambda share: done(0.5 * share))
-    one, other, fit = (
-        found.one,
-        found.other,
-        registration.fit(found.one, found.other, view_maps(found.view), lambda share: done(0.5 + 0.45 * share)),
-    )
+    one, other, view = candidates(halved(calmed(images)), run, lambda share: done(0.5 * share))
+    fit = registration.fit(one, other, view_maps(view), run, lambda share: done(0.5 + 0.45 * share))
     linked = fit.detail >= ALIKE
     # Images with a partner in common: found if they fit, and a contradiction if they do not.
     left, right, first, second = partners_of_partners((one, other), linked)
     maps = np.concatenate([fit.map, reversed_maps(fit.map)])
-    more = registration.fit(left, right, chained(maps[first], maps[second]))
+    more = registration.fit(left, right, chained(maps[first], maps[second]), run)
     done(1.0)
     columns = [np.concatenate(pair) for pair in zip(fit, more, strict=True)]
     return np.concatenate([one, left]), np.concatenate([other, right]), Fit(*columns)

@@ -4,15 +4,14 @@ Many pairs are registered at once: the inverse compositional method of Lucas and
 brightness and contrast among the unknowns, and with less weight for pixels that do not fit, such as a watermark's.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from fer_data.near_copies.descriptors import VIEWS, calmed, halved
-from fer_data.near_copies.table import Progress, told
+from fer_data.near_copies.table import Progress, told, unheard
+from fer_data.parallel import Run, run_on_threads
 from fer_data.rows import SIDE
 
 ALIKE = 0.85
@@ -26,7 +25,7 @@ _LARGEST_SCALE, _LARGEST_STRETCH, _LARGEST_TURN = 1.9, 1.35, 20.0
 _NEIGHBOURHOOD = (13, 13)
 _NOISE = 0.5
 """Variance, in squared grey levels, of edges that are no more than noise."""
-_PAIRS = 256
+PAIRS = 256
 """Pairs that are registered at once. OpenCV cannot remap an image of more than 32,767 rows."""
 _LONGEST_STEP = 4.0  # pixels
 
@@ -56,21 +55,30 @@ class Registration:
         most = 3 * np.median(np.abs(edges), axis=(1, 2), keepdims=True)
         self._edges = np.clip(edges, -most, most)
 
-    def fit(self, one: np.ndarray, other: np.ndarray, maps: np.ndarray, done: Progress = lambda share: None) -> Fit:
+    def fit(
+        self,
+        one: np.ndarray,
+        other: np.ndarray,
+        maps: np.ndarray,
+        run: Run = run_on_threads,
+        done: Progress = unheard,
+    ) -> Fit:
         """Lay the images `one` on the images `other`, int64 [n] each, beginning with `maps`, float32 [n, 2, 3].
 
         Pairs that have little in common are given up at half the size, and so are maps that no crop of a photograph
         gives: their `correlation` and `detail` are 0.
         """
-        parts = [slice(at, at + _PAIRS) for at in range(0, len(one), _PAIRS)]
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            fits = told(pool.map(lambda part: self._fit(one[part], other[part], maps[part]), parts), len(parts), done)
+        parts = [
+            (one[at : at + PAIRS], other[at : at + PAIRS], maps[at : at + PAIRS]) for at in range(0, len(one), PAIRS)
+        ]
+        fits = told(run(Registration._fit, self, parts), len(parts), done)
         if not fits:
             nothing = np.zeros(0, np.float32)
             return Fit(nothing, nothing, nothing, np.zeros((0, 2, 3), np.float32))
         return Fit(*(np.concatenate(column) for column in zip(*fits, strict=True)))
 
-    def _fit(self, one: np.ndarray, other: np.ndarray, maps: np.ndarray) -> Fit:
+    def _fit(self, part: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Fit:
+        one, other, maps = part
         maps = _resized(maps, 0.5)
         left = np.arange(len(one))
         for steps, least in _STAGES:

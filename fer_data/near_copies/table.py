@@ -46,6 +46,10 @@ Progress = Callable[[float], None]
 Result = TypeVar("Result")
 
 
+def unheard(_: float) -> None:
+    """For those who do not want to hear."""
+
+
 def told(results: Iterable[Result], count: int, done: Progress) -> list[Result]:
     """All `count` results; `done` hears of each as it comes."""
     kept = []

@@ -53,7 +53,7 @@ def measure(rows: int, data: str | None) -> None:
 
     def pairs_with(first: int) -> set[tuple[int, int]]:
         """The candidates of which one is among the first SAMPLE images."""
-        found = search.candidates(halved(calmed(images)), lambda share: None)
+        found = search.candidates(halved(calmed(images)))
         return {(a, b) for a, b in zip(found.one.tolist(), found.other.tolist(), strict=True) if min(a, b) < first}
 
     share = "–"

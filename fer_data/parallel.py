@@ -1,23 +1,26 @@
-"""Decode raw rows in parallel, with the results in order."""
+"""Run a function on many items in parallel, with the results in order: on threads here, on Ray in `jobs.ray_parallel`."""
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
-from fer_data.rows import Decoded
-from fer_data.sources import Chunk
+from typing import Protocol, TypeVar
 
 # Jobs under way per worker: one runs and one waits. More would only take memory.
 AHEAD = 2
 
+Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-Decode = Callable[[Iterable[Chunk]], Iterator[Decoded]]
-"""Decodes chunks in parallel. The results are in the order of the chunks, whatever the number of workers."""
+
+class Run(Protocol):
+    """Calls a function of what all calls share and of an item, for each item. The results are in the items' order."""
+
+    def __call__(
+        self, function: Callable[[Shared, Item], Result], shared: Shared, items: Iterable[Item]
+    ) -> Iterator[Result]: ...
 
 
 def in_order(
@@ -36,11 +39,15 @@ def in_order(
         yield result(under_way.popleft())
 
 
-def decode_on_threads(chunks: Iterable[Chunk]) -> Iterator[Decoded]:
-    """The rows of each chunk, in order, decoded on all cores that this process may use."""
+def run_on_threads(
+    function: Callable[[Shared, Item], Result], shared: Shared, items: Iterable[Item]
+) -> Iterator[Result]:
+    """A `Run` on all cores that this process may use."""
     cores = len(os.sched_getaffinity(0))
     pool = ThreadPoolExecutor(cores)
     try:
-        yield from in_order(chunks, lambda chunk: pool.submit(chunk.decode), lambda job: job.result(), workers=cores)
+        yield from in_order(
+            items, lambda item: pool.submit(function, shared, item), lambda job: job.result(), workers=cores
+        )
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Decoding on Ray: the same bytes as on threads, through a killed worker too, and mistakes in one line."""
+"""Work on Ray: the same bytes as on threads, through a killed worker too, and mistakes in one line."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from cluster.connect import start_local
 from fer_data.errors import UserError
 from fer_data.prepare import prepare
 from fer_data.rows import Decoded, rows_table
-from jobs.ray_decoding import decode_on_ray
+from jobs.ray_parallel import run_on_ray
 from tests.fer_data.raw_forms import HEADER, csv, csv_row, tree, write, zipped
 
 pytestmark = pytest.mark.cluster
@@ -36,9 +36,11 @@ def files(folder: str | Path) -> dict[str, bytes]:
 def test_workers_on_a_ray_cluster_give_the_same_bytes(form, workers, tmp_path, monkeypatch):
     monkeypatch.setattr("fer_data.class_folders.CHUNK_IMAGES", 20)
     monkeypatch.setattr("fer_data.csv_rows.BLOCK_BYTES", 100_000)
+    monkeypatch.setattr("fer_data.near_copies.candidates.QUERIES", 40)
+    monkeypatch.setattr("fer_data.near_copies.registration.PAIRS", 40)
     raw = write(tmp_path / form, {"raw": tree(150), "raw.zip": zipped(tree(150)), "raw.csv": csv(150)}[form])
     here = prepare(raw, str(tmp_path / "here"))
-    there = prepare(raw, str(tmp_path / "there"), decode=partial(decode_on_ray, workers=workers))
+    there = prepare(raw, str(tmp_path / "there"), run=partial(run_on_ray, workers=workers))
     assert files(there.uri) == files(here.uri)
 
 
@@ -58,7 +60,7 @@ class Chunk:
 
 def test_a_worker_that_is_killed_is_started_again_and_the_order_is_kept(tmp_path):
     chunks = [Chunk(f"{i}", tmp_path / "died" if i == 3 else None) for i in range(8)]
-    decoded = list(decode_on_ray(chunks, workers=2))
+    decoded = list(run_on_ray(lambda _, chunk: chunk.decode(), None, chunks, workers=2))
     assert [piece.table["image_id"].to_pylist() for piece in decoded] == [[chunk.name] for chunk in chunks]
     assert (tmp_path / "died").exists()
 
@@ -66,11 +68,11 @@ def test_a_worker_that_is_killed_is_started_again_and_the_order_is_kept(tmp_path
 def test_a_mistake_that_a_worker_finds_is_reported_in_one_line(tmp_path):
     raw = write(tmp_path / "raw.csv", "\n".join([HEADER, csv_row(), csv_row(usage="x")]).encode())
     with pytest.raises(UserError, match=r"row 2: Usage is 'x'") as error:
-        prepare(raw, str(tmp_path / "out"), decode=partial(decode_on_ray, workers=1))
+        prepare(raw, str(tmp_path / "out"), run=partial(run_on_ray, workers=1))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_more_workers_than_the_cluster_has_are_refused():
     with pytest.raises(UserError, match="--workers 64: the Ray cluster has 2 CPUs"):
-        next(decode_on_ray([], workers=64))
+        next(run_on_ray(lambda _, item: item, None, [], workers=64))
