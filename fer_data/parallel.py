@@ -1,4 +1,4 @@
-"""Run a function on many items in parallel, with the results in order: on threads here, on Ray in `jobs.ray_parallel`."""
+"""Run a function on many items in parallel, with the results in order. `jobs.ray_parallel` does so on a cluster."""
 
 import os
 from collections import deque

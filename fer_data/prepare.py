@@ -42,9 +42,9 @@ def prepare(
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
     `resize` admits images of any size and colour. `max_rejected` is the largest fraction (0 to 1) of rows that may
-    be unusable. `run` runs the decoding and the search; the result is the same to the byte whichever it is. `near_copies` is on,
-    off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much of that search is done, 0 to 1. Raises
-    UserError when an argument or the data are at fault, and then leaves nothing behind.
+    be unusable. `run` does the work; the result is the same to the byte whichever it is. `near_copies` is on, off, or
+    auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much of that search is done, 0 to 1. Raises UserError
+    when an argument or the data are at fault, and then leaves nothing behind.
     """
     if not 0 <= max_rejected <= 1:
         raise UserError(f"--max-rejected {max_rejected}: give a fraction from 0 to 1")
