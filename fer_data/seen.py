@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fer_data.dataset import PreparedDataset
 from fer_data.manifest import RowGroup
@@ -31,6 +30,9 @@ class Seen:
     def __init__(self, dataset: PreparedDataset, training: Split) -> None:
         self._dataset = dataset
         self._copies = dataset.near_copies()
+        if self._copies is not None:
+            self._copies = self._copies.sort_by("image_id")
+            self._ids = self._copies.column("image_id").to_numpy().astype(str)
         hashes, photographs = [], []
         for group, rows in training.groups:
             table = dataset.read(group, columns=("image_id", "pixels_hash"))
@@ -67,10 +69,12 @@ class Seen:
         return Copying(np.concatenate([c.kind for c in found]), np.concatenate([c.correlation for c in found]))
 
     def _places(self, table: pa.Table) -> np.ndarray:
-        """The row of each image of `table` in the table of near copies, int32 [n]: -1 if it is not there."""
-        assert self._copies is not None
-        found = pc.index_in(table.column("image_id"), value_set=self._copies.column("image_id"))
-        return found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False)
+        """The row of each image of `table` in the table of near copies, int64 [n]: -1 if it is not there."""
+        ids = table.column("image_id").to_numpy().astype(str)
+        if not len(self._ids):
+            return np.full(len(ids), -1)
+        at = np.searchsorted(self._ids, ids).clip(max=len(self._ids) - 1)
+        return np.where(self._ids[at] == ids, at, -1)
 
     def _column(self, name: str) -> np.ndarray:
         assert self._copies is not None
