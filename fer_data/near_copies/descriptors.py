@@ -87,13 +87,29 @@ def calmed(pixels: np.ndarray) -> np.ndarray:
 
 def halved(pixels: np.ndarray) -> np.ndarray:
     """`pixels`, uint8 [n, 48, 48, 1], at half the size: float32 [n, 24, 24]."""
-    return pixels.reshape(len(pixels), HALF, 2, HALF, 2).mean(axis=(2, 4), dtype=np.float32)
+    rows = pixels[:, ::2, :, 0].astype(np.uint16) + pixels[:, 1::2, :, 0]
+    return (rows[:, :, ::2] + rows[:, :, 1::2]).astype(np.float32) / 4
 
 
 def described(halves: np.ndarray, view: View) -> np.ndarray:
     """A descriptor of length 1 for each of `halves`, float32 [n, 24, 24]: float32 [n, DIMENSIONS]."""
-    found = halves.reshape(len(halves), -1) @ _projection(view)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+    return _unit(halves.reshape(len(halves), -1) @ _projection(view))
+
+
+def viewed(halves: np.ndarray) -> np.ndarray:
+    """The descriptors of each of `halves`, float32 [n, 24, 24], in all VIEWS: float32 [n, views, DIMENSIONS]."""
+    found = halves.reshape(len(halves), -1) @ _projections()
+    return _unit(found.reshape(len(halves), len(VIEWS), DIMENSIONS))
+
+
+def _unit(descriptors: np.ndarray) -> np.ndarray:
+    descriptors /= np.maximum(np.sqrt(np.einsum("...k,...k->...", descriptors, descriptors)), 1e-6)[..., None]
+    return descriptors
+
+
+@cache
+def _projections() -> np.ndarray:
+    return np.concatenate([_projection(view) for view in VIEWS], axis=1)
 
 
 @cache

@@ -53,8 +53,9 @@ def find_copies(
 def _pairs(images: np.ndarray, run: Run, done: Progress) -> tuple[np.ndarray, np.ndarray, Fit]:
     """Pairs of `images` that may show the same photograph, each once, and how they fit."""
     images = unframed(images)
-    registration = Registration(images)
-    one, other, view = candidates(halved(calmed(images)), run, lambda share: done(0.5 * share))
+    halves = halved(calmed(images))
+    registration = Registration(images, halves)
+    one, other, view = candidates(halves, run, lambda share: done(0.5 * share))
     fit = registration.fit(one, other, view_maps(view), run, lambda share: done(0.5 + 0.45 * share))
     linked = fit.detail >= ALIKE
     # Images with a partner in common: found if they fit, and a contradiction if they do not.
@@ -71,12 +72,13 @@ def _best(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best partner of each image within its group (-1: none), the correlation, and whether one is mirrored."""
     one, other = (np.concatenate(sides) for sides in (links, links[::-1]))
-    detail, correlation, maps = (
-        np.concatenate([values[linked]] * 2) for values in (fit.detail, fit.correlation, fit.map)
+    # The nearest crop of a photograph has both: what they share is alike, and they share much.
+    common, correlation, maps = (
+        np.concatenate([values[linked]] * 2) for values in (fit.detail * fit.overlap, fit.correlation, fit.map)
     )
     inside = group[one] == group[other]
-    one, other, detail, correlation, maps = (each[inside] for each in (one, other, detail, correlation, maps))
-    order = np.lexsort((other, -detail, one))
+    one, other, common, correlation, maps = (each[inside] for each in (one, other, common, correlation, maps))
+    order = np.lexsort((other, -common, one))
     rows, first = np.unique(one[order], return_index=True)
     chosen = order[first]
     best, strength, mirrored = np.full(count, -1), np.zeros(count, np.float32), np.zeros(count, bool)
