@@ -45,4 +45,5 @@ def search_progress(console: Console) -> Iterator[Callable[[float], None]]:
     try:
         yield hear
     finally:
-        bar.stop()
+        if bar.live.is_started:  # Else a line feed would be written.
+            bar.stop()

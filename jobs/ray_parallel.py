@@ -24,7 +24,8 @@ def run_on_ray(
     if not 1 <= workers <= cpus:
         raise UserError(f"--workers {workers}: the Ray cluster has {cpus} CPUs; ask for 1 to {cpus}")
     worker: Any = ray.remote(num_cpus=1, max_restarts=3, max_task_retries=3)(_Worker)
-    one_copy = ray.put(shared)
+    # In a list, because Ray does not restart an actor whose arguments are objects of its store.
+    one_copy = [ray.put(shared)]
     actors = deque(worker.remote(function, one_copy) for _ in range(workers))
 
     def submit(item: Item) -> ray.ObjectRef:
@@ -37,8 +38,8 @@ def run_on_ray(
 class _Worker:
     """A process on the cluster. It runs many items, so that it opens each archive only once."""
 
-    def __init__(self, function: Callable[[Any, Any], Any], shared: Any) -> None:
-        self._function, self._shared = function, shared
+    def __init__(self, function: Callable[[Any, Any], Any], shared: list[ray.ObjectRef]) -> None:
+        self._function, self._shared = function, ray.get(shared[0])
 
     def run(self, item: Any) -> Any:
         return self._function(self._shared, item)

@@ -9,7 +9,7 @@ from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained,
 from fer_data.near_copies.table import Copies, Progress, no_copies, unheard
 from fer_data.parallel import Run, run_on_threads
 
-_CONTRADICTS, _WIDE = 0.6, 0.5
+_CONTRADICTS, _WIDE = 0.5, 0.5
 """Two images that overlap by this share, with less `detail` in common, do not show the same photograph."""
 
 

@@ -162,11 +162,11 @@ def test_with_workers_no_process_of_ray_listens_beyond_loopback(tmp_path):
 
     ray: dict[int, str] = {}
     try:
-        until(lambda: bool(processes("ray::_Decoder")), process)
+        until(lambda: bool(processes("ray::_Worker")), process)
         process.send_signal(signal.SIGSTOP)  # So that Ray is still there when all of its processes listen.
         until(lambda: bool(listening_addresses(processes("DashboardAgent", "dashboard/agent"))), process)
         ray = descendants(process.pid)
-        for name in ("gcs_server", "raylet", "ray::_Decoder"):
+        for name in ("gcs_server", "raylet", "ray::_Worker"):
             assert listening_addresses(processes(name)), name
         assert not {address for address, _ in listening_addresses(ray) if not address.is_loopback}
         process.send_signal(signal.SIGCONT)

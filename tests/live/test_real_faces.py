@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_data.batches import ordered_batches
-from fer_data.prepare import open_or_prepare
+from fer_data.prepare import prepare
 from fer_data.splits import split
 from live import ExpressionClassifier
 from live.classifier import STILL_LONG_SIDE
@@ -23,10 +23,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_data]
     ids=["blazeface-image", "blazeface-video", "haar-image", "haar-video"],
 )
 def test_found_and_classified_faces_are_near_the_original_crops(
-    fer2013_zip, tmp_path, monkeypatch, name, still, least_found, most_lost
+    fer2013_zip, tmp_path, name, still, least_found, most_lost
 ):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    dataset = open_or_prepare(fer2013_zip)
+    dataset = prepare(fer2013_zip, str(tmp_path / "fer2013"), near_copies="off")
     batches = list(ordered_batches(dataset, split(dataset, "public_test"), batch_size=1024))
     chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:FACES]
     pixels, labels = (np.concatenate(part)[chosen] for part in zip(*batches, strict=True))

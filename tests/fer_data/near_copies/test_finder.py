@@ -68,7 +68,7 @@ def test_of_different_images_none_is_linked():
         cv2.circle(logo, (24, 24), 6 + index, 255, -1)
         cv2.putText(logo, chr(65 + 2 * index), (14, 34), cv2.FONT_HERSHEY_SIMPLEX, 1, 128, 2)
     noise = dice.integers(0, 256, (50, 48, 48))
-    faces = draw(np.arange(1500), 5)[0].reshape(-1, 48, 48)
+    faces = draw(np.arange(3000), 5)[0].reshape(-1, 48, 48)
     images = np.concatenate([faces, flat, noise, logos]).astype(np.uint8)
     linked = found(images).row
     assert len(linked) <= 0.001 * len(images), linked
