@@ -36,9 +36,9 @@ class Fit(NamedTuple):
     """How well pairs fit where they overlap, float32 [n] each.
 
     `correlation` is that of the images, but for pixels that are black or white in one of them. `detail` is a
-    correlation that two thirds of the pixels reach: of the edges and textures around each. It is high only if the images
-    agree in most places, which people who look alike do not. `overlap` is a share of the image. `map` takes pixels of the
-    second image to pixels of the first, float32 [n, 2, 3].
+    correlation that two thirds of the pixels reach: of the edges and textures around each. It is high only if the
+    images agree in most places, which people who look alike do not. `overlap` is a share of the image. `map` takes
+    pixels of the second image to pixels of the first, float32 [n, 2, 3].
     """
 
     correlation: np.ndarray
