@@ -170,8 +170,8 @@ class TrainConfig:
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which is validated and saved in their place; 0: off."""
     calibrate: bool = False
-    """Fit a temperature to the validation rows after each epoch and store it in the model, so that 80 % of the images
-    that it classifies with a probability of 80 % are right."""
+    """Fit a temperature to the validation rows of --select after each epoch and store it in the model, so that 80 % of
+    the images that it classifies with a probability of 80 % are right."""
     monitor: Monitor = "loss"
     """Validation metric that chooses the best epoch."""
     select: Literal["unseen", "all"] = "unseen"

@@ -1,6 +1,7 @@
 """The model as it is served, in float32: validation on unchanged images, and calibration."""
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import keras
 import numpy as np
@@ -52,11 +53,13 @@ class ServingModel:
         for own, other in zip(self._weights, weights, strict=True):
             own.assign(other.value)
 
-    def validate(self, *, calibrate: bool, beat: Callable[[], None]) -> dict[str, float | None]:
+    def validate(
+        self, *, calibrate: Literal["unseen", "all"] | None, beat: Callable[[], None]
+    ) -> dict[str, float | None]:
         """Metrics over all validation rows and over the unseen ones; `beat` is called after each batch.
 
         Each row is scored by one rank. Metrics over the unseen rows are None if it is not known which these are, or if
-        there are none. With `calibrate`, a temperature is fitted to these rows and stored in the model.
+        there are none. With `calibrate`, a temperature is fitted to these rows, all or unseen, and stored in the model.
         """
         labels, probabilities = [], []
         for pixels, truth in self._shares():
@@ -72,7 +75,9 @@ class ServingModel:
         )
         temperature = {}
         if calibrate:
-            fitted = fit_temperature(truth, predicted)
+            # On images that it remembers a network may be as sure as it is. It is not used for those.
+            rows = self._unseen if calibrate == "unseen" else slice(None)
+            fitted = fit_temperature(truth[rows], predicted[rows])
             apply_temperature(self.model, fitted)
             predicted = tempered(predicted, fitted)
             temperature = {"validation_temperature": fitted}

@@ -104,7 +104,9 @@ class _Worker:
                     if not self._settle():
                         return
                     self.rank.serving.set_weights(self.rank.state.serving_weights())
-                    row |= self.rank.serving.validate(calibrate=self.config.calibrate, beat=self.watchdog.beat)
+                    row |= self.rank.serving.validate(
+                        calibrate=self.config.select if self.config.calibrate else None, beat=self.watchdog.beat
+                    )
                     self.history.append(row)
                     self._begin_save(row)
             with self.watchdog:

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fer_data.augment_draws import AugmentationConfig
 from fer_data.batches import TrainingBatches, ordered_batches
 from fer_data.dataset import open_dataset
 from fer_data.splits import split
+from fer_models.calibration import fit_temperature
 from fer_models.factory import create_model
 from fer_models.metrics import summarise
 from jobs.training.collectives import Collectives
@@ -64,9 +66,8 @@ for epoch in (1, 2):
 if network != "resnet50":  # Of which the test has no row to spare.
     validation = split(dataset, "validation")
     unseen = np.arange(validation.num_rows) % 3 == 0
-    values = ServingModel(model, dataset, validation, collectives, unseen=unseen).validate(
-        calibrate=False, beat=lambda: None
-    )
+    serving = ServingModel(model, dataset, validation, collectives, unseen=unseen)
+    values = serving.validate(calibrate=None, beat=lambda: None)
     # Against the whole split, read by one process: the mask must follow the rows to the ranks and back.
     pixels, labels = map(np.concatenate, zip(*ordered_batches(dataset, validation, batch_size=64), strict=True))
     probabilities = np.asarray(model(pixels, training=False))
@@ -74,4 +75,7 @@ if network != "resnet50":  # Of which the test has no row to spare.
         for name, expected in summarise(labels[rows], probabilities[rows]).items():
             np.testing.assert_allclose(values[f"validation_{name}{suffix}"], expected, atol=1e-5, err_msg=name)
     assert values["validation_loss"] != values["validation_loss_unseen"]
+    calibrated = serving.validate(calibrate="unseen", beat=lambda: None)
+    expected = fit_temperature(labels[unseen], probabilities[unseen])
+    assert calibrated["validation_temperature"] == pytest.approx(expected, rel=1e-3)
 np.savez(f"{out}/rank-{rank}.npz", **state)
