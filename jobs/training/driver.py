@@ -27,7 +27,7 @@ from jobs.training.options import TrainRunOptions
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_row, why_finished
-from jobs.training.selection import decided, unseen_rows
+from jobs.training.selection import decided, seen_line, unseen_rows
 from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
 
@@ -89,9 +89,9 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     folder.start(config, fingerprint, overwrite=options.overwrite)
     console.out(
         f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images"
-        + ("" if unseen is None else f" ({unseen.sum():,} unseen)")
         + f", {options.workers} worker(s) of {resources.cpus} CPU(s)"
         + (" and a GPU" if resources.gpus else ""),
+        *seen_line(unseen),
         f"run {redacted(folder.uri)}",
         sep="\n",
     )

@@ -21,6 +21,14 @@ def unseen_rows(dataset: PreparedDataset, training: Split, validation: Split) ->
     return Seen(dataset, training).copying_of_split(validation).kind == UNSEEN
 
 
+def seen_line(unseen: np.ndarray | None) -> list[str]:
+    """What people ought to know of a validation split of which some images are not `unseen`; nothing of others."""
+    if unseen is None or unseen.all():
+        return []
+    seen = f"{1 - unseen.mean():.0%} of the validation images show a photograph that is also trained on"
+    return [f"{seen}; {unseen.sum():,} are unseen"]
+
+
 def decided(config: TrainConfig, unseen: np.ndarray | None) -> TrainConfig:
     """`config` with the `select` that a run follows: all, unless a validation image is known to be `unseen`.
 

@@ -82,7 +82,7 @@ def run(copied_set, tmp_path_factory) -> Path:
     for name in ("best", "history.csv", "curves.png"):
         assert str(storage / "run" / name) in done.stdout
     assert "epoch 2/2" in done.stdout
-    assert "203 validation images (113 unseen)" in done.stdout
+    assert "44% of the validation images show a photograph that is also trained on; 113 are unseen" in done.stdout
     for told, accuracy in zip(
         re.findall(r"\(unseen (\d+\.\d)%\)", done.stdout),  # The last line repeats the best epoch.
         pd.read_csv(storage / "run/history.csv")["validation_accuracy_unseen"],

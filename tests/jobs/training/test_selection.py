@@ -17,7 +17,7 @@ from fer_models.metrics import HISTORY, summarise
 from jobs.training.config import TrainConfig
 from jobs.training.recipes import RECIPES
 from jobs.training.run_folder import RunFolder, history_frame
-from jobs.training.selection import decided, unseen_rows
+from jobs.training.selection import decided, seen_line, unseen_rows
 from jobs.training.serving import unseen_metrics
 from jobs.training.task import Task
 from jobs.tuning.sweep_folder import SweepFolder, settings
@@ -76,6 +76,8 @@ def test_copies_of_training_images_are_seen_and_copies_of_other_images_are_not(d
     assert unseen.dtype == bool
     assert len(unseen) == USAGES["public_test"]
     assert np.flatnonzero(~unseen).tolist() == [0, 5, 1027]  # In both row groups, in the order of the split.
+    assert len(seen_line(unseen)) == 1
+    assert seen_line(np.array([True, True])) == seen_line(None) == []
 
 
 def test_only_the_rows_that_a_run_trains_on_are_seen(dataset):
