@@ -4,8 +4,8 @@ import numpy as np
 
 Pairs = tuple[np.ndarray, np.ndarray]
 """Rows, int64 [n] each."""
-_MOST = 20
-"""Partners through which, and partners of each of those with which, an image is compared."""
+_MOST, _MORE = 20, 6
+"""Partners of an image that are gone through, and how many more pairs it gets: the frames of a video are all alike."""
 
 
 def photographs(count: int, links: Pairs, strength: np.ndarray, contradictions: Pairs) -> np.ndarray:
@@ -46,11 +46,13 @@ def partners_of_partners(pairs: Pairs, linked: np.ndarray) -> tuple[np.ndarray, 
     known = set(_both_ways(pairs))
     found = []
     for one in sorted(partners):
+        left = _MORE
         for third, first in partners[one][:_MOST]:
             for other, second in partners[third][:_MOST]:
-                if one < other and (one, other) not in known:
+                if one < other and left and (one, other) not in known:
                     known.add((one, other))
                     found.append((one, other, first, second))
+                    left -= 1
     columns = np.array(found, np.int64).reshape(-1, 4)
     return columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3]
 

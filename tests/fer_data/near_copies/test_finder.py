@@ -8,6 +8,7 @@ import pytest
 
 from fer_data.drawn_faces import draw
 from fer_data.near_copies.finder import find_copies
+from fer_data.near_copies.photographs import partners_of_partners
 from fer_data.near_copies.table import Copies
 from fer_data.rows import hashes_of
 from tests.fer_data.near_copies.transforms import TRANSFORMS, moved
@@ -97,6 +98,34 @@ def test_partners_correlation_and_mirror_are_told(originals):
     assert copies.correlation[[1, 3]].tolist() == [1, 1]
     assert copies.correlation[0] == copies.correlation[2] > 0.99
     assert copies.photograph.tolist() == [0, 1, 0, 1]
+
+
+def test_frames_of_a_video_are_seen_in_training_wherever_it_is_cut(originals):
+    dice = np.random.default_rng(2)
+    frames = np.stack(
+        [
+            np.clip(moved(face, scale=1 + k / 200, right=k / 10, turn=k / 8) + dice.normal(0, 3, face.shape), 0, 255)
+            for face in originals[:5]
+            for k in range(30)
+        ]
+    ).astype(np.uint8)
+    numbers = photographs(frames).reshape(5, 30)
+    for video in range(5):
+        assert set(numbers[video, 24:]) <= set(numbers[video, :24]) - {-1}
+        assert not set(numbers[video]) & set(np.delete(numbers, video, axis=0).ravel())
+
+
+def test_images_that_are_all_alike_are_not_all_compared():
+    one, other = np.triu_indices(60, 1)
+    nearest = other - one <= 3
+    one, other = one[nearest], other[nearest]
+    left, right, first, second = partners_of_partners((one, other), np.ones(len(one), bool))
+    assert np.bincount(left).max() <= 6
+    # Two links lead from each to its other through a third.
+    ends = np.array([np.concatenate([one, other]), np.concatenate([other, one])])
+    np.testing.assert_array_equal(ends[:, first][0], left)
+    np.testing.assert_array_equal(ends[:, first][1], ends[:, second][0])
+    np.testing.assert_array_equal(ends[:, second][1], right)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
