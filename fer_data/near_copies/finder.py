@@ -27,10 +27,9 @@ def find_copies(
     # Equal images are compared with the others once. They are sorted by hash, whatever their order in the data set.
     _, first, image, times = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
     count = len(first)
-    one, other, fit = _pairs(pixels[first], run, done)
-    linked, apart = fit.detail >= ALIKE, (fit.detail < _CONTRADICTS) & (fit.overlap >= _WIDE)
-    group = photographs(count, (one[linked], other[linked]), fit.detail[linked], (one[apart], other[apart]))
-    best, correlation, mirrored = _best(count, (one[linked], other[linked]), group, fit, linked)
+    links, fit, contradictions = _links(pixels[first], run, done)
+    group = photographs(count, links, fit.detail, contradictions)
+    best, correlation, mirrored = _best(count, links, group, fit)
 
     # Of equal images, each is the best partner of the one before.
     order = np.lexsort((np.arange(len(hashes)), image))
@@ -50,31 +49,34 @@ def find_copies(
     return Copies(*(column[by_row] for column in columns))
 
 
-def _pairs(images: np.ndarray, run: Run, done: Progress) -> tuple[np.ndarray, np.ndarray, Fit]:
-    """Pairs of `images` that may show the same photograph, each once, and how they fit."""
+def _links(images: np.ndarray, run: Run, done: Progress) -> tuple[Pairs, Fit, Pairs]:
+    """Pairs of `images` that fit, each once, how they fit, and pairs that were found not to show one photograph."""
     images = unframed(images)
     halves = halved(calmed(images))
     registration = Registration(images, halves)
     one, other, view = candidates(halves, run, lambda share: done(0.5 * share))
     fit = registration.fit(one, other, view_maps(view), run, lambda share: done(0.5 + 0.45 * share))
     linked = fit.detail >= ALIKE
-    # Images with a partner in common: found if they fit, and a contradiction if they do not.
-    left, right, first, second = partners_of_partners((one, other), linked)
+    one, other, fit = one[linked], other[linked], Fit(*(column[linked] for column in fit))
+    # Images with a partner in common are laid on one another by way of it. They are linked if they fit. If not, that is
+    # a contradiction; that a pair does not fit which has only the map of a view to begin with is none.
+    left, right, first, second = partners_of_partners((one, other))
     maps = np.concatenate([fit.map, reversed_maps(fit.map)])
-    more = registration.fit(left, right, chained(maps[first], maps[second]), run)
+    more = registration.fit(left, right, chained(maps[first], maps[second]), run, give_up=False)
     done(1.0)
-    columns = [np.concatenate(pair) for pair in zip(fit, more, strict=True)]
-    return np.concatenate([one, left]), np.concatenate([other, right]), Fit(*columns)
+    apart = (more.detail < _CONTRADICTS) & (more.overlap >= _WIDE) & (more.correlation != 0)
+    linked = more.detail >= ALIKE
+    links = np.concatenate([one, left[linked]]), np.concatenate([other, right[linked]])
+    fits = Fit(*(np.concatenate([column, added[linked]]) for column, added in zip(fit, more, strict=True)))
+    return links, fits, (left[apart], right[apart])
 
 
-def _best(
-    count: int, links: Pairs, group: np.ndarray, fit: Fit, linked: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _best(count: int, links: Pairs, group: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best partner of each image within its group (-1: none), the correlation, and whether one is mirrored."""
     one, other = (np.concatenate(sides) for sides in (links, links[::-1]))
     # The nearest crop of a photograph has both: what they share is alike, and they share much.
     common, correlation, maps = (
-        np.concatenate([values[linked]] * 2) for values in (fit.detail * fit.overlap, fit.correlation, fit.map)
+        np.concatenate([values] * 2) for values in (fit.detail * fit.overlap, fit.correlation, fit.map)
     )
     inside = group[one] == group[other]
     one, other, common, correlation, maps = (each[inside] for each in (one, other, common, correlation, maps))

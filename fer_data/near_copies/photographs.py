@@ -31,19 +31,18 @@ def photographs(count: int, links: Pairs, strength: np.ndarray, contradictions: 
     return group
 
 
-def partners_of_partners(pairs: Pairs, linked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images that are not in `pairs` together, but each linked to the same third: the rows `one` and `other`.
+def partners_of_partners(links: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images that are not linked, but each linked to the same third: the rows `one` and `other`.
 
     Also the numbers of two links, int64 each: of `one` with the third, and of the third with `other`. The number of a
-    link is its place in `pairs`, or that plus their count if it is reversed.
+    link is its place in `links`, or that plus their count if it is reversed.
     """
-    count = len(pairs[0])
+    count = len(links[0])
     partners: dict[int, list[tuple[int, int]]] = {}
-    for at in np.flatnonzero(linked).tolist():
-        one, other = int(pairs[0][at]), int(pairs[1][at])
+    for at, (one, other) in enumerate(zip(*(side.tolist() for side in links), strict=True)):
         partners.setdefault(one, []).append((other, at))
         partners.setdefault(other, []).append((one, at + count))
-    known = set(_both_ways(pairs))
+    known = set(_both_ways(links))
     found = []
     for one in sorted(partners):
         left = _MORE

@@ -65,14 +65,17 @@ class Registration:
         maps: np.ndarray,
         run: Run = run_on_threads,
         done: Progress = unheard,
+        *,
+        give_up: bool = True,
     ) -> Fit:
         """Lay the images `one` on the images `other`, int64 [n] each, beginning with `maps`, float32 [n, 2, 3].
 
-        Pairs that have little in common are given up at half the size, and so are maps that no crop of a photograph
-        gives: their `correlation` and `detail` are 0.
+        The `correlation` and `detail` of a map that no crop of a photograph gives are 0. With `give_up`, those of a pair
+        that has little in common at half the size are 0, too.
         """
         parts = [
-            (one[at : at + PAIRS], other[at : at + PAIRS], maps[at : at + PAIRS]) for at in range(0, len(one), PAIRS)
+            (one[at : at + PAIRS], other[at : at + PAIRS], maps[at : at + PAIRS], give_up)
+            for at in range(0, len(one), PAIRS)
         ]
         fits = told(run(Registration._fit, self, parts), len(parts), done)
         if not fits:
@@ -80,15 +83,16 @@ class Registration:
             return Fit(nothing, nothing, nothing, np.zeros((0, 2, 3), np.float32))
         return Fit(*(np.concatenate(column) for column in zip(*fits, strict=True)))
 
-    def _fit(self, part: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Fit:
-        one, other, maps = part
+    def _fit(self, part: tuple[np.ndarray, np.ndarray, np.ndarray, bool]) -> Fit:
+        one, other, maps, give_up = part
         maps = _resized(maps, 0.5)
         left = np.arange(len(one))
         for steps, least in _STAGES:
             image = self._halves[one[left]]
             maps[left] = _aligned(self._halves[other[left]], image, maps[left], steps)
-            warped, inside = _warped(image, maps[left])
-            left = left[_correlation(self._edges[other[left]], _limited_edges(warped), inside) >= least]
+            if give_up:
+                warped, inside = _warped(image, maps[left])
+                left = left[_correlation(self._edges[other[left]], _limited_edges(warped), inside) >= least]
         maps = _resized(maps, 2.0)
         correlation, detail = np.zeros((2, len(one)), np.float32)
         template, image = (self._pixels[rows[left], :, :, 0].astype(np.float32) for rows in (other, one))

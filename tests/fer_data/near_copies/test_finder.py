@@ -119,7 +119,7 @@ def test_images_that_are_all_alike_are_not_all_compared():
     one, other = np.triu_indices(60, 1)
     nearest = other - one <= 3
     one, other = one[nearest], other[nearest]
-    left, right, first, second = partners_of_partners((one, other), np.ones(len(one), bool))
+    left, right, first, second = partners_of_partners((one, other))
     assert np.bincount(left).max() <= 6
     # Two links lead from each to its other through a third.
     ends = np.array([np.concatenate([one, other]), np.concatenate([other, one])])
