@@ -10,6 +10,9 @@ takes B / (N · rate), and then the ring all-reduce of b bytes of gradients take
 2 (N - 1) / N · b / bandwidth + 2 (N - 1) · latency. The two do not overlap: all gradients are exchanged at once, after
 the last one is computed. Once the all-reduce takes as long as the computation, more workers hardly help.
 
+The search for near copies, once per data set, compares images on CPU cores (`prepare_data.py --workers`). Its time and
+memory are those that `python -m tests.benchmarks.bench_near_copies` measured, extrapolated.
+
 With `--card` it also prints the share of the GPU's peak that one worker reaches at that rate (MFU). If the share is
 small, a larger batch or network costs less than more GPUs.
 """
@@ -22,6 +25,9 @@ from fer_models.catalogue import NETWORKS
 
 BYTES_PER_IMAGE = 2_335
 """Bytes of a prepared data set per image: FER-2013's 32,298 rows take 75 MB."""
+SEARCH_SECONDS_PER_IMAGE, SEARCH_SECONDS_PER_ROOT = 1.3e-3, 6.5e-6
+"""Seconds of a core for an image: a part that is the same for all, and one that grows with the root of their number."""
+SEARCH_BYTES_PER_IMAGE = 16_000
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ def use_of_card(model: str, rate: float, card: str, precision: str) -> str:
     return f"one worker: {done:.1f} TFLOP/s, {share}"
 
 
+def search_for_copies(images: int) -> str:
+    """The time and memory of looking for near copies among `images`."""
+    hours = images * (SEARCH_SECONDS_PER_IMAGE + SEARCH_SECONDS_PER_ROOT * images**0.5) / 3600
+    memory = images * SEARCH_BYTES_PER_IMAGE / 1e9
+    return f"near copies: {hours:.2g} core-hours, {memory:.2g} GB of memory"
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = Parser("python -m cluster.sizing", description=__doc__)
@@ -103,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{gradient_bytes / 1e6:.1f} MB of gradients, {options.images:,} images "
         f"({options.images * BYTES_PER_IMAGE / 1e9:.2g} GB prepared), {options.epochs} epochs"
     )
+    print(search_for_copies(options.images))
     if options.card:
         print(use_of_card(options.model, options.rate, options.card, options.precision))
     print("workers   batch  compute ms  reduce ms  images/s  efficiency      hours      cost")
