@@ -70,8 +70,8 @@ class Registration:
     ) -> Fit:
         """Lay the images `one` on the images `other`, int64 [n] each, beginning with `maps`, float32 [n, 2, 3].
 
-        `correlation` and `detail` are 0 for a map that no crop of a photograph gives, and with `give_up` also for a pair
-        that has little in common at half the size.
+        `correlation` and `detail` are 0 for a map that no crop of a photograph gives. With `give_up`, they are also 0
+        for a pair that has little in common at half the size.
         """
         parts = [
             (one[at : at + PAIRS], other[at : at + PAIRS], maps[at : at + PAIRS], give_up)
