@@ -47,8 +47,9 @@ def measure(rows: int, data: str | None) -> None:
     peak = peak_mib()
     number = np.full(rows, -1)
     number[copies.row] = copies.photograph
-    half = rows // 2
-    together = (number[:half] >= 0) & (number[:half] == number[half : 2 * half])
+    half = -(-rows // 2)  # As many originals.
+    originals = number[: rows - half]
+    together = (originals >= 0) & (originals == number[half:])
 
     share = "–"
     if rows <= COMPARED:
