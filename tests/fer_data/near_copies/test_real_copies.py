@@ -69,7 +69,8 @@ def test_copies_of_photographs_are_found_and_lookalikes_are_not(prepared):
         shares[name] = ((own >= 0) & (own == original)).mean()
         at += COPIED
     print(shares)
-    assert min(shares.values()) >= 0.96, shares
+    assert shares.pop("some of everything") >= 0.9
+    assert min(shares.values()) >= 0.97, shares
     assert np.mean(list(shares.values())) >= 0.98, shares
     # Hardly any two originals are linked. Those that are show one photograph, which their other copies reveal.
     originals = number[: len(rows)][number[: len(rows)] >= 0]
