@@ -4,8 +4,9 @@ import numpy as np
 
 from fer_data.near_copies.candidates import candidates
 from fer_data.near_copies.descriptors import calmed, halved, unframed
+from fer_data.near_copies.maps import chained, reversed_maps
 from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
-from fer_data.near_copies.registration import ALIKE, Fit, Registration, chained, reversed_maps, view_maps
+from fer_data.near_copies.registration import ALIKE, Fit, Registration, view_maps
 from fer_data.near_copies.table import Copies, Progress, no_copies, unheard
 from fer_data.parallel import Run, run_on_threads
 
