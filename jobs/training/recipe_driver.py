@@ -150,8 +150,10 @@ def _train_all(runs: Mapping[str, _Run], options: TrainRunOptions, console: Cons
         for name in ready[: at_a_time - len(training)] if failure is None else ():
             waiting.remove(name)
             training.add(name)
-            # A daemon, so that Ctrl-C ends this process and with it the run, which can be resumed.
-            threading.Thread(target=fit, args=(name,), daemon=True).start()
+            if at_a_time == 1:
+                fit(name)
+            else:  # A daemon, so that Ctrl-C ends this process and with it the runs, which can be resumed.
+                threading.Thread(target=fit, args=(name,), daemon=True).start()
         name, error = over.get()
         training.remove(name)
         finished.add(name)
