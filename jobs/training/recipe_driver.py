@@ -1,26 +1,27 @@
 """The driver of a recipe: its runs in order, side by side where there is room, and then a table of them."""
 
 import re
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from queue import SimpleQueue
 from typing import Any
 
 import pandas as pd
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from cluster.connect import connect, room, worker_resources
+from fer_data.commands import ctrl_c_checked
 from fer_data.errors import UserError
 from fer_data.storage import absolute, exists, join, read_file, redacted, resolve, write_file
 from jobs.data import open_data
 from jobs.run_options import NAME
 from jobs.training.checks import check_shares
+from jobs.training.config import TrainConfig
 from jobs.training.driver import reserve, train
 from jobs.training.options import TrainRunOptions
 from jobs.training.plan import plan_run
@@ -127,39 +128,73 @@ def _check_teachers(runs: Mapping[str, _Run]) -> None:
 def _train_all(runs: Mapping[str, _Run], options: TrainRunOptions, console: Console) -> None:
     """Train the runs that are not finished, each after its teachers. After a failure, no other run begins."""
     at_a_time, options = _at_a_time(runs, options, console)
-    finished = {name for name, run in runs.items() if run.is_finished}
-    for name in finished:
-        console.out(f"stage {name}: finished before")
-    waiting = [name for name in runs if name not in finished]
-    training: set[str] = set()
-    over: SimpleQueue[tuple[str, BaseException | None]] = SimpleQueue()
-    failure: BaseException | None = None
-
-    def fit(name: str) -> None:
-        own = console if at_a_time == 1 else _Named(name, console)
-        try:
-            own.out(f"stage {name}, {list(runs).index(name) + 1} of {len(runs)}")
-            train(runs[name].config, replace(options, name=name), own)
-        except BaseException as error:
-            over.put((name, error))
+    waiting = []
+    for name, run in runs.items():
+        if run.is_finished:
+            console.out(f"stage {name}: finished before")
         else:
-            over.put((name, None))
+            waiting.append(name)
+    if at_a_time > 1:
+        _train_beside(runs, waiting, at_a_time, options, console)
+        return
+    for name in waiting:
+        console.out(_title(name, runs))
+        train(runs[name].config, replace(options, name=name), console)
 
-    while training or (waiting and failure is None):
-        ready = [name for name in waiting if finished.issuperset(runs[name].stage.teachers)]
-        for name in ready[: at_a_time - len(training)] if failure is None else ():
-            waiting.remove(name)
-            training.add(name)
-            if at_a_time == 1:
-                fit(name)
-            else:  # A daemon, so that Ctrl-C ends this process and with it the runs, which can be resumed.
-                threading.Thread(target=fit, args=(name,), daemon=True).start()
-        name, error = over.get()
-        training.remove(name)
-        finished.add(name)
-        failure = failure or error
+
+def _title(name: str, runs: Mapping[str, _Run]) -> str:
+    return f"stage {name}, {list(runs).index(name) + 1} of {len(runs)}"
+
+
+def _train_beside(
+    runs: Mapping[str, _Run], waiting: list[str], at_a_time: int, options: TrainRunOptions, console: Console
+) -> None:
+    """Train the runs in `waiting`, up to `at_a_time` of them at once. What they print follows their name."""
+    own_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    beside: Any = ray.remote(_Beside)
+    training: dict[Any, tuple[str, Any]] = {}
+    left = set(waiting)
+    failure: BaseException | None = None
+    with ctrl_c_checked() as check_ctrl_c:
+        while training or (waiting and failure is None):
+            check_ctrl_c()
+            ready = [name for name in waiting if left.isdisjoint(runs[name].stage.teachers)]
+            for name in ready[: at_a_time - len(training)] if failure is None else ():
+                waiting.remove(name)
+                console.out(_title(name, runs))
+                actor = beside.options(num_cpus=0, max_concurrency=2, scheduling_strategy=own_node).remote()
+                training[actor.train.remote(runs[name].config, replace(options, name=name))] = (name, actor)
+            over, _ = ray.wait(list(training), timeout=1)
+            for name, actor in training.values():
+                for line in ray.get(actor.take.remote()):
+                    console.out(f"{name}  {line}")
+            for each in over:
+                left.remove(training.pop(each)[0])
+                try:
+                    ray.get(each)
+                except ray.exceptions.RayTaskError as error:
+                    failure = failure or error.cause
     if failure is not None:
         raise failure
+
+
+class _Beside(Console):
+    """The class of an actor that trains one run and keeps what it prints. A thread would outlive Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, force_terminal=False)
+        self._lines: list[str] = []
+
+    def train(self, config: TrainConfig, options: TrainRunOptions) -> None:
+        train(config, options, self)
+
+    def out(self, *objects: Any, sep: str = " ", **more: Any) -> None:
+        self._lines += sep.join(map(str, objects)).split("\n")
+
+    def take(self) -> list[str]:
+        """The lines since the last call."""
+        taken, self._lines = self._lines, []
+        return taken
 
 
 def _at_a_time(runs: Mapping[str, _Run], options: TrainRunOptions, console: Console) -> tuple[int, TrainRunOptions]:
@@ -184,18 +219,6 @@ def _at_a_time(runs: Mapping[str, _Run], options: TrainRunOptions, console: Cons
                 return count, replace(options, device="gpu", cpus_per_worker=resources.cpus)
     resources = reserve(options, console.out)
     return max(1, min(widest, room(ray.nodes(), resources.cpus, resources.gpus) // workers)), options
-
-
-class _Named(Console):
-    """Prints to `console`, with the name of a stage before each line and without a live bar."""
-
-    def __init__(self, name: str, console: Console) -> None:
-        super().__init__(highlight=False, force_terminal=False)
-        self._name, self._console = name, console
-
-    def out(self, *objects: Any, sep: str = " ", **more: Any) -> None:
-        for line in sep.join(map(str, objects)).split("\n"):
-            self._console.out(f"{self._name}  {line}", **more)
 
 
 def _print(table: pd.DataFrame, console: Console) -> None:

@@ -29,7 +29,8 @@ name = "student"
 model = "compact"
 teachers = ["one", "two"]
 width = 0.25
-epochs = 2
+epochs = 40
+batch_size = 20
 
 [stage.distillation]
 distillation = 0.8

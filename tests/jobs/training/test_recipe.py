@@ -1,5 +1,4 @@
 import shutil
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -102,12 +101,13 @@ class Training:
 
     def __init__(self, monkeypatch, *, cpus=2, gpus=0):
         self.events, self.options, self.broken = [], [], set()
-        self.meet = None
         monkeypatch.setattr(recipe_driver, "train", self)
         monkeypatch.setattr(recipe_driver, "connect", lambda: None)
         nodes = [{"Alive": True, "Resources": {"CPU": cpus, "GPU": gpus}}]
         monkeypatch.setattr(recipe_driver.ray, "nodes", lambda: nodes)
-        monkeypatch.setattr(recipe_driver, "reserve", lambda options, say: WorkerResources(cpus, 0))
+        monkeypatch.setattr(
+            recipe_driver, "reserve", lambda options, say: WorkerResources(options.cpus_per_worker or cpus, 0)
+        )
 
     def __call__(self, config, options, console):
         self.events.append(f"+{options.name}")
@@ -115,8 +115,6 @@ class Training:
         folder = RunFolder(f"{options.storage}/{options.name}")
         for teacher in config.distillation.teacher:
             assert RunFolder(teacher.removesuffix("/best")).latest(), "a stage began before its teachers had finished"
-        if self.meet and options.name in ("left", "right"):
-            self.meet.wait(20)
         if options.name in self.broken:
             raise UserError(f"{options.name} is broken")
         fingerprint = open_dataset(config.data).manifest.fingerprint
@@ -159,13 +157,26 @@ def test_stages_run_in_order_and_their_table_is_written(go):
     assert "validation, best epochs" in shown
 
 
-def test_stages_that_are_independent_share_the_gpus(go):
-    training = go.with_training(cpus=16, gpus=4)
-    training.meet = threading.Barrier(2)  # Passes only if both stages run at once.
-    go()
-    assert [options.cpus_per_worker for options in training.options[:2]] == [8, 8]
-    assert training.events[-4:] == ["+both", "-both", "+last", "-last"]
-    assert "left  stage left, 1 of 4" in go.console.export_text()
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "options", "expected"),
+    [
+        (16, 4, {}, (2, "gpu", 8)),  # Two of the four stages need not wait for one another.
+        (16, 1, {}, (1, "auto", None)),
+        (16, 4, {"workers": 2}, (2, "gpu", 4)),
+        (16, 4, {"device": "cpu"}, (1, "cpu", None)),
+        (16, 0, {"cpus_per_worker": 4}, (2, "auto", 4)),
+        (2, 0, {"cpus_per_worker": 2}, (1, "auto", 2)),
+    ],
+)
+def test_stages_run_side_by_side_where_there_is_room(tmp_path, drawn_few, monkeypatch, cpus, gpus, options, expected):
+    Training(monkeypatch, cpus=cpus, gpus=gpus)
+    (tmp_path / "r.toml").write_text(FOUR)
+    runs = {
+        stage.name: recipe_driver._Run(stage, str(tmp_path), str(drawn_few), Console())
+        for stage in read_recipe(str(tmp_path / "r.toml"))
+    }
+    at_a_time, chosen = recipe_driver._at_a_time(runs, TrainRunOptions(**options), Console())
+    assert (at_a_time, chosen.device, chosen.cpus_per_worker) == expected
 
 
 def test_what_is_finished_is_not_run_again(go):
@@ -180,15 +191,6 @@ def test_what_is_finished_is_not_run_again(go):
     training.events = []
     go()
     assert training.events == []
-
-
-def test_of_stages_side_by_side_one_that_fails_does_not_stop_the_other_but_no_more_begin(go):
-    training = go.with_training(cpus=16, gpus=4)
-    training.meet, training.broken = threading.Barrier(2), {"left"}
-    with pytest.raises(UserError, match="left is broken"):
-        go()
-    assert "-right" in training.events
-    assert "+both" not in training.events
 
 
 def test_a_stage_that_has_begun_cannot_change_but_later_ones_can(go):
