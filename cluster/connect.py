@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import ray
 from ray.autoscaler.sdk import request_resources
 
-from cluster.ray_internals import NODE_IS_TOO_SLOW, init_on_loopback
+from cluster.ray_internals import NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
@@ -51,6 +51,7 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
+    forbid_other_clusters()
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         start_local()

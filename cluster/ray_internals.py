@@ -43,6 +43,17 @@ def bind_to_loopback() -> None:
     logging.getLogger(_TOKEN_LOGGER).setLevel(logging.ERROR)
 
 
+def forbid_other_clusters() -> None:
+    """Let this process join no Ray but the one that it asks for.
+
+    Otherwise, a thread that is still at work when Ctrl-C has ended our Ray joins any other Ray of this machine, of
+    somebody else, and goes on there.
+    """
+    from ray._private import auto_init_hook
+
+    auto_init_hook.enable_auto_connect = False
+
+
 def init_on_loopback(**options: Any) -> None:
     """`ray.init` with `options`: a Ray of this process's own, on the loopback address, without a dashboard."""
     bind_to_loopback()

@@ -1,7 +1,7 @@
 """The networks: name, builder, own options, size, and the job that trains each.
 
 It does not import Keras, so that command lines and `cluster.sizing` can use it. To add a network, write its builder in
-a file beside this one, add a line to NETWORKS, and add its default configuration to `jobs.training.recipes`.
+a file beside this one, add a line to NETWORKS, and add its default configuration to `jobs.training.defaults`.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Literal
 
 Head = Literal["published", "pooled"]
 Preprocessing = Literal["divide_by_255", "imagenet"]
+Stem = Literal["published", "small"]
 BACKBONE_STAGES = ("stem", "conv2", "conv3", "conv4", "conv5")
 """The parts of a ResNet-50 below its head, from input to output."""
 
@@ -33,6 +34,7 @@ class Network:
 NETWORKS = {
     "cnn": Network("fer_models.cnn:cnn", "train_cnn", ("dropout",), 489_735, 489_671, 228_547_968),
     "compact": Network("fer_models.compact:compact", "train_cnn", ("dropout", "width"), 408_249, 406_569, 51_585_216),
+    "large": Network("fer_models.large:large", "train_cnn", ("dropout", "width"), 5_873_935, 5_866_607, 653_661_888),
     "resnet50": Network(
         "fer_models.resnet50:resnet50", "train_resnet", ("dropout", "backbone"), 23_680_487, 23_627_303, 203_526_368
     ),

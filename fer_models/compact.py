@@ -1,5 +1,7 @@
 """A residual network of at most 490,000 parameters and 60 million multiply-adds per face at its default width."""
 
+from collections.abc import Sequence
+
 import keras
 
 from fer_data.emotions import NUM_CLASSES
@@ -7,30 +9,36 @@ from fer_data.emotions import NUM_CLASSES
 MAX_PARAMETERS = 490_000
 MAX_MULTIPLY_ADDS = 60_000_000
 _STAGES = ((40, 1), (80, 2), (96, 1))
-"""Filters and residual blocks of each stage. The first block of a stage halves the resolution."""
 
 
 def compact(dropout: float = 0.3, width: float = 1.0) -> keras.Model:
+    """A `residual_network` of 408,249 parameters with three stages, at 24, 12 and 6 pixels."""
+    return residual_network("compact", stem=32, stages=_STAGES, dropout=dropout, width=width)
+
+
+def residual_network(
+    name: str, *, stem: int, stages: Sequence[tuple[int, int]], dropout: float, width: float
+) -> keras.Model:
     """Raw grey pixels in, `uint8 [N, 48, 48, 1]`; class probabilities out, `float32 [N, 7]`.
 
-    Each image is standardised by its own mean and deviation. A stem and three residual stages with
-    squeeze-and-excitation follow (He et al. 2015, arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507), at 24, 12 and 6
-    pixels. `width` multiplies the filters (Zagoruyko and Komodakis 2016, arXiv:1605.07146); parameters and
-    multiply-adds grow with its square.
+    Each image is standardised by its own mean and deviation. A convolution of `stem` filters and residual stages with
+    squeeze-and-excitation follow (He et al. 2015, arXiv:1512.03385; Hu et al. 2017, arXiv:1709.01507). `stages` has
+    the filters and blocks of each; its first block halves the resolution. `width` multiplies the filters (Zagoruyko and
+    Komodakis 2016, arXiv:1605.07146); parameters and multiply-adds grow with its square.
     """
     pixels = keras.Input((48, 48, 1), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)
     x = keras.layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name="standardise")(x)
-    x = _convolution(x, round(32 * width), name="stem")
+    x = _convolution(x, round(stem * width), name="stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
-    for i, (filters, blocks) in enumerate(_STAGES):
+    for i, (filters, blocks) in enumerate(stages):
         for block in range(blocks):
-            name = f"stage{i + 1}_block{block + 1}"
-            x = _residual_block(x, round(filters * width), strides=1 if block else 2, name=name)
+            block_name = f"stage{i + 1}_block{block + 1}"
+            x = _residual_block(x, round(filters * width), strides=1 if block else 2, name=block_name)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     probabilities = keras.layers.Dense(NUM_CLASSES, activation="softmax", dtype="float32", name="emotion")(x)
-    return keras.Model(pixels, probabilities, name="compact")
+    return keras.Model(pixels, probabilities, name=name)
 
 
 def _convolution(

@@ -7,6 +7,10 @@ from typing import Literal
 from fer_data.commands import check
 from jobs.training.compilation import Compile
 
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+"""Names of runs and stages match it, since they are names of folders."""
+NAME_RULE = "may hold letters, digits, '.', '_' and '-', and begin with no '.'"
+
 
 @dataclass(frozen=True)
 class WorkerOptions:
@@ -48,5 +52,5 @@ class RunOptions(WorkerOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
-        plain = self.name is None or re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", self.name)
-        check(bool(plain), "--name may hold letters, digits, '.', '_' and '-', and begin with no '.'", repr(self.name))
+        plain = self.name is None or re.fullmatch(NAME, self.name)
+        check(bool(plain), f"--name {NAME_RULE}", repr(self.name))

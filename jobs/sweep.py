@@ -5,7 +5,7 @@
     ray job submit --working-dir . -- python jobs/sweep.py --model resnet50 --data s3://bucket/fer2013 \\
         --storage s3://bucket/runs --workers-per-trial 2
 
-The first trial is the configuration itself: the model's recipe, --config, and the options below. After an interruption,
+The first trial is the configuration itself: the model's defaults, --config, and the options below. When interrupted,
 the same command continues the sweep; with more --trials it adds trials. It prints the paths of the best checkpoint, its
 configuration and the report.
 """

@@ -16,7 +16,7 @@ from fer_data.errors import UserError
 from fer_data.splits import split
 from jobs import evaluate
 from jobs.training.command import run_training_job
-from jobs.training.recipes import FIRST_RUN
+from jobs.training.defaults import FIRST_RUN
 
 
 def main(argv: Sequence[str] | None = None) -> None:

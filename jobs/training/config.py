@@ -19,7 +19,7 @@ from fer_data.commands import check
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
 from fer_data.validation import validated
-from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing, networks_with
+from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing, Stem, networks_with
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
@@ -89,6 +89,8 @@ class BackboneConfig:
     """Side in pixels, 48 to 224, to which the model scales its input."""
     head: Head = "published"
     """The original project's head, or global average pooling."""
+    stem: Stem = "published"
+    """small: no strides in the stem, so that small images keep their resolution, at 14 times the multiply-adds."""
     freeze: tuple[str, ...] = ()
     """Stages (stem, conv2 to conv5) not to train: STAGE for the whole run, STAGE=EPOCHS for its first epochs."""
     batch_norm: Literal["trained", "frozen"] = "trained"
@@ -113,7 +115,7 @@ class BackboneConfig:
 
     def builder_arguments(self) -> dict[str, Any]:
         """The arguments of the builder of a network with a backbone."""
-        return {"input_size": self.input_size, "head": self.head, "preprocessing": self.preprocessing}
+        return {name: getattr(self, name) for name in ("input_size", "head", "preprocessing", "stem")}
 
 
 @with_config(extra="forbid")
@@ -163,7 +165,7 @@ class TrainConfig:
     dropout: float | None = None
     """Dropout rate in place of the network's own."""
     width: float = 1.0
-    """Factor on the filters of compact; a wider network can teach the standard one."""
+    """Factor on the filters of compact and large; a wider network can teach the standard one."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "cube_root", "square_root", "balanced"] = "none"
     """balanced: weigh a class by the inverse of its frequency; square_root and cube_root: by that root of it."""

@@ -1,6 +1,7 @@
 """The driver of a training run: data and folder first, then Ray Train, then the results."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +14,20 @@ from cluster.connect import WorkerResources, connect, wait_for_room, worker_reso
 from cluster.ray_internals import WORKER_HEALTH_VARIABLE, data_parallel_trainer
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
-from fer_data.splits import share, split
 from fer_data.storage import absolute, is_remote, join, redacted, resolve, write_file
-from jobs.data import open_data
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
-from jobs.training.checks import check_profile, check_shares, check_sources, fetch_weights, resolved
+from jobs.training.checks import check_profile, check_shares, check_sources
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.options import TrainRunOptions
+from jobs.training.plan import plan_run
 from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_row, why_finished
-from jobs.training.selection import decided, seen_line, unseen_rows
+from jobs.training.selection import seen_line
 from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
 
@@ -55,15 +55,9 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     failing.
     """
 
-    config = resolved(config)
-    fetch_weights(config)
-    dataset = open_data(config.data, console)
-    training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
-    training = share(dataset, training, config.train_fraction)
-    unseen = unseen_rows(dataset, training, validation)
-    config = decided(config, unseen)
-    fingerprint = dataset.manifest.fingerprint
-    name = options.name or f"{config.model}-{config.identity(fingerprint)}"
+    plan = plan_run(config, console)
+    config = plan.config
+    name = options.name or f"{config.model}-{config.identity(plan.fingerprint)}"
     folder = RunFolder(join(absolute(options.storage), name))
     resolve(folder.uri)  # Refuses an unknown scheme before Ray starts.
     tensorboard = TensorboardLog(folder.uri, enabled=options.tensorboard)
@@ -73,32 +67,23 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         check_mlflow(options.mlflow)
     least, most = options.worker_range
     check_shares(config, most)
-    check_sources(config, fingerprint)
+    check_sources(config, plan.fingerprint)
 
     connect()
-    # Workers that join later must find room for as many CPUs on their machines as the first ones reserved.
-    threads = options.cpus_per_worker or (1 if most > least else None)
-    resources = wait_for_room(
-        lambda nodes: worker_resources(nodes, workers=least, device=options.device, cpus_per_worker=threads),
-        minutes=options.wait,
-        wanted=[WorkerResources(threads or 1, int(options.device == "gpu")).bundle] * least,
-        say=console.out,
-    )
-    if resources.gpus:
-        check_gpus(ray.nodes(), resources.gpus, console.out)
-    folder.start(config, fingerprint, overwrite=options.overwrite)
+    resources = reserve(options, console.out)
+    folder.start(config, plan.fingerprint, overwrite=options.overwrite)
     console.out(
-        f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images"
+        f"{config.model} on {plan.training.num_rows:,} training and {plan.validation.num_rows:,} validation images"
         + f", {options.workers} worker(s) of {resources.cpus} CPU(s)"
         + (" and a GPU" if resources.gpus else ""),
-        *seen_line(unseen),
+        *seen_line(plan.unseen),
         f"run {redacted(folder.uri)}",
         sep="\n",
     )
     latest = folder.latest(lambda message: console.out(f"warning: {message}"))
     rows = latest.metrics if latest else []
     if options.profile:
-        check_profile(config, rows, training.num_rows)
+        check_profile(config, rows, plan.training.num_rows)
     with MlflowLog(options.mlflow, folder, name, config, rows, console.out) as mlflow, tensorboard:
 
         def log(row: dict[str, Any]) -> None:
@@ -123,7 +108,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
                 name,
                 config,
                 folder.uri,
-                dataset,
+                plan.dataset,
                 threads=resources.cpus,
                 keep=options.keep,
                 stall_timeout=options.stall_timeout,
@@ -131,11 +116,27 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
                 compile=options.compile,
                 deterministic=options.deterministic,
                 profile=join(folder.uri, "profile") if options.profile else None,
-                unseen=unseen,
+                unseen=plan.unseen,
             )
             with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log):
                 run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)
-    return _result(config, folder, dataset, console)
+    return _result(config, folder, plan.dataset, console)
+
+
+def reserve(options: TrainRunOptions, say: Callable[[str], None]) -> WorkerResources:
+    """What each worker of a run reserves, as `options` say; waits until the cluster has room."""
+    least, most = options.worker_range
+    # Workers that join later must find room for as many CPUs on their machines as the first ones reserved.
+    threads = options.cpus_per_worker or (1 if most > least else None)
+    resources = wait_for_room(
+        lambda nodes: worker_resources(nodes, workers=least, device=options.device, cpus_per_worker=threads),
+        minutes=options.wait,
+        wanted=[WorkerResources(threads or 1, int(options.device == "gpu")).bundle] * least,
+        say=say,
+    )
+    if resources.gpus:
+        check_gpus(ray.nodes(), resources.gpus, say)
+    return resources
 
 
 def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:

@@ -13,7 +13,7 @@ from fer_models.catalogue import NETWORKS
 from jobs.command_line import parse
 from jobs.run_options import RunOptions
 from jobs.training.config import TrainConfig
-from jobs.training.recipes import RECIPES
+from jobs.training.defaults import DEFAULTS
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.")
 
@@ -67,20 +67,20 @@ class TrainOptions:
 def parse_train_options(
     argv: Sequence[str] | None, job: str, description: str | None, defaults: TrainConfig | None = None
 ) -> TrainOptions:
-    """The options in `argv`, starting from `--config`, the recipe of `--model`, or `defaults`.
+    """The options in `argv`, starting from `--config`, the default of `--model`, or `defaults`.
 
-    `defaults` are by default the recipe of the first network that `job` trains. Raises UserError, in one line, for a
+    `defaults` are by default those of the first network that `job` trains. Raises UserError, in one line, for a
     wrong option or configuration.
     """
     models = [name for name, network in NETWORKS.items() if network.job == job]
-    base = base_config(argv, models, defaults or RECIPES[models[0]])
+    base = base_config(argv, models, defaults or DEFAULTS[models[0]])
     options = parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
     options.train.distillation.require_teacher()
     return options
 
 
 def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: TrainConfig) -> TrainConfig:
-    """The configuration from which the options in `argv` start: `--config`, the recipe of `--model`, or `defaults`.
+    """The configuration from which the options in `argv` start: `--config`, the default of `--model`, or `defaults`.
 
     Raises UserError when it is not for one of `models`.
     """
@@ -95,5 +95,5 @@ def base_config(argv: Sequence[str] | None, models: Sequence[str], defaults: Tra
     if model != base.model:
         if known.config:
             raise UserError(f"--config {known.config} is for --model {base.model}, not {model}")
-        base = RECIPES[model]
+        base = DEFAULTS[model]
     return base

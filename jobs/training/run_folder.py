@@ -53,14 +53,18 @@ class RunFolder:
 
     def start(self, config: TrainConfig, data_fingerprint: str, *, overwrite: bool) -> None:
         """Claim the folder for `config`. Raises UserError when it holds something else."""
+        claim(
+            *(self.uri, CONFIG_FILE, config.to_json().encode(), "run"),
+            changed=lambda: self.changed(config, data_fingerprint),
+            overwrite=overwrite,
+        )
 
-        def changed() -> list[str]:
-            latest = self.latest()
-            other_data = latest and latest.data_fingerprint != data_fingerprint
-            before = TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
-            return differences(before, config) + ["the data"] * bool(other_data)
-
-        claim(self.uri, CONFIG_FILE, config.to_json().encode(), "run", changed=changed, overwrite=overwrite)
+    def changed(self, config: TrainConfig, data_fingerprint: str) -> list[str]:
+        """In words, what `config` would change in the run that has begun here."""
+        latest = self.latest()
+        other_data = latest and latest.data_fingerprint != data_fingerprint
+        before = TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
+        return differences(before, config) + ["the data"] * bool(other_data)
 
     def epochs(self) -> list[int]:
         """The epochs that have a checkpoint folder, intact or not, in order."""

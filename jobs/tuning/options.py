@@ -11,8 +11,8 @@ from fer_models.catalogue import NETWORKS
 from jobs.command_line import parse
 from jobs.run_options import RunOptions
 from jobs.training.config import TrainConfig
+from jobs.training.defaults import DEFAULTS
 from jobs.training.options import base_config
-from jobs.training.recipes import RECIPES
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class SweepOptions:
 
 
 def parse_sweep_options(argv: Sequence[str] | None, description: str | None) -> SweepOptions:
-    """The options in `argv`, starting from `--config`, or the recipe of `--model`, by default of `compact`.
+    """The options in `argv`, starting from `--config`, or the default of `--model`, by default of `compact`.
 
     Raises UserError, in one line, for a wrong option or configuration.
     """
-    base = base_config(argv, list(NETWORKS), RECIPES["compact"])
+    base = base_config(argv, list(NETWORKS), DEFAULTS["compact"])
     options = parse(SweepOptions, argv, default=SweepOptions(train=base), description=description)
     options.train.distillation.require_teacher()
     return options

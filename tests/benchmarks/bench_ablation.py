@@ -1,4 +1,4 @@
-"""What each ingredient of the recipe of the released network's teachers is worth by itself, on FER-2013.
+"""What each ingredient of a training recipe is worth by itself, on FER-2013.
 
     python -m tests.benchmarks.bench_ablation --data data/fer2013 --storage ~/fer_ablation \\
         --teacher ~/fer_runs/second/best
@@ -27,7 +27,11 @@ PLAIN = (
     *("--optimizer", "adamw", "--learning-rate", "0.003", "--weight-decay", "0.01"),
     *("--schedule", "cosine", "--warmup-epochs", "1", "--rotation", "0", "--shift", "0", "--zoom", "0", "--shear", "0"),
 )
-RECIPE = ("--config", str(REPOSITORY / "fer_models/released/teachers.toml"))
+RECIPE = (
+    *(*PLAIN, "--dropout", "0.1", "--label-smoothing", "0.06308567018483678", "--calibrate"),
+    *("--rotation", "10", "--shift", "0.083", "--zoom", "0.15", "--brightness", "0.1315804540386961"),
+    *("--contrast", "0.2", "--erase-probability", "0.25", "--erase-area", "0.2", "--monitor", "accuracy"),
+)
 TEACHER = ("--teacher", "{teacher}")
 INGREDIENTS = {
     BASELINE: (3, PLAIN),

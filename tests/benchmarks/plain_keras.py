@@ -18,7 +18,7 @@ from fer_data.batches import ordered_batches
 from fer_data.dataset import open_dataset
 from fer_data.splits import split
 from jobs.training.compilation import set_up_xla
-from jobs.training.recipes import RECIPES
+from jobs.training.defaults import DEFAULTS
 
 STEADY_FROM = 2
 """Epochs before this one (from 0) are left out: they trace, compile and warm up."""
@@ -47,7 +47,7 @@ def fit(*, model: str, batch: int, options: dict, precision: str, compiled: bool
     targets = np.eye(7, dtype=np.float32)[labels[:rows]]
     network = create_model(model, precision=precision, **options)
     network.compile(
-        create_optimizer(RECIPES[model].optimizer, precision), "categorical_crossentropy", jit_compile=compiled
+        create_optimizer(DEFAULTS[model].optimizer, precision), "categorical_crossentropy", jit_compile=compiled
     )
     clock = epoch_clock(keras)
     network.fit(pixels[:rows], targets, batch_size=batch, epochs=epochs, verbose=0, callbacks=[clock])

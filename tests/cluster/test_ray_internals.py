@@ -12,11 +12,21 @@ import ray
 
 from cluster import ray_internals
 from cluster.connect import start_local
+from cluster.ray_internals import forbid_other_clusters
 
 RAY = Path(ray.__file__).parent
 CONSTANTS = "ray._private.ray_constants"
 TRAINER = "ray.train.v2.api.data_parallel_trainer"
 WORKER_GROUP = "ray.train.v2._internal.execution.worker_group.worker_group:WorkerGroup"
+
+
+def test_a_process_joins_no_ray_that_it_did_not_ask_for(monkeypatch):
+    assert not ray.is_initialized()
+    monkeypatch.setattr("ray._private.auto_init_hook.enable_auto_connect", True)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it joined one"))
+    forbid_other_clusters()
+    with pytest.raises(ray.exceptions.RaySystemError, match="has not been started"):
+        ray.put(1)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

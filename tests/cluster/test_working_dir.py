@@ -59,7 +59,7 @@ def test_data_environments_tests_and_secrets_stay(littered, tmp_path):
     assert others == {
         "cluster/Dockerfile",
         "cluster/grafana_dashboard.json",
-        *(f"fer_models/released/{name}.toml" for name in ("recipe", "resnet50_teacher", "teachers")),
+        *(f"fer_models/released/{name}.toml" for name in ("recipe", "resnet50")),
         "pyproject.toml",
         "my_space.toml",
         "config.json",

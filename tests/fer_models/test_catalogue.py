@@ -13,8 +13,8 @@ from fer_data.errors import UserError
 from fer_models.catalogue import NETWORKS, networks_with
 from fer_models.factory import create_model, multiply_adds
 from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.defaults import DEFAULTS
 from jobs.training.options import parse_train_options
-from jobs.training.recipes import RECIPES
 from jobs.tuning.options import parse_sweep_options
 from jobs.tuning.report import commands
 from jobs.tuning.sweep_folder import SweepFolder
@@ -65,9 +65,9 @@ def test_the_options_of_networks_are_fields_of_a_configuration():
     assert {option for network in NETWORKS.values() for option in network.options} == CHANGED.keys() <= names
 
 
-def test_every_network_has_a_recipe_of_its_own():
-    assert RECIPES.keys() == NETWORKS.keys()
-    assert [recipe.model for recipe in RECIPES.values()] == list(NETWORKS)
+def test_every_network_has_a_default_configuration():
+    assert DEFAULTS.keys() == NETWORKS.keys()
+    assert [config.model for config in DEFAULTS.values()] == list(NETWORKS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -75,16 +75,16 @@ def test_its_job_and_the_sweep_train_it_and_other_jobs_do_not(name):
     for job in {network.job for network in NETWORKS.values()}:
         assert (REPOSITORY / f"jobs/{job}.py").exists()
         if job == NETWORKS[name].job:
-            assert parse_train_options(["--model", name], job, None).train == RECIPES[name]
+            assert parse_train_options(["--model", name], job, None).train == DEFAULTS[name]
         else:
             with pytest.raises(UserError, match=f"not --model {name}"):
                 parse_train_options(["--model", name], job, None)
-    assert parse_sweep_options(["--model", name], None).train == RECIPES[name]
+    assert parse_sweep_options(["--model", name], None).train == DEFAULTS[name]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_report_of_a_sweep_names_its_job(name, tmp_path):
-    for command in commands(SweepFolder(str(tmp_path)), RECIPES[name]):
+    for command in commands(SweepFolder(str(tmp_path)), DEFAULTS[name]):
         assert command.startswith(f"python jobs/{NETWORKS[name].job}.py --config ")
 
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fer_models.catalogue import NETWORKS
+from fer_models.catalogue import NETWORKS, networks_with
 from fer_models.compact import MAX_MULTIPLY_ADDS, MAX_PARAMETERS
 from fer_models.factory import create_model, multiply_adds
 
@@ -28,8 +28,9 @@ def test_the_compact_network_stays_within_its_budget():
     assert multiply_adds(model) <= MAX_MULTIPLY_ADDS
 
 
-def test_width_multiplies_the_filters_of_the_compact_network():
-    one, two = (create_model("compact", width=width) for width in (1, 2))
+@pytest.mark.parametrize("name", networks_with("width"))
+def test_width_multiplies_the_filters(name):
+    one, two = (create_model(name, width=width) for width in (1, 2))
     assert two.get_layer("stage2_block2_b_conv").filters == 2 * one.get_layer("stage2_block2_b_conv").filters
     assert multiply_adds(two) == pytest.approx(4 * multiply_adds(one), rel=0.02)
 

@@ -51,6 +51,20 @@ def test_imagenet_preprocessing_is_that_of_keras_after_upsampling(tuned, pixels)
     assert ours.output.dtype == "float32"  # Under mixed precision too.
 
 
+def test_the_small_stem_keeps_the_resolution_and_the_shapes_of_all_weights(tuned, pixels):
+    options = {"input_size": 64, "head": "pooled", "preprocessing": "imagenet"}
+    small = create_model("resnet50", stem="small", precision="mixed_bfloat16", **options)
+    sides = {name: layers[-1].output.shape[1] for name, layers in stages(small).items() if name != "head"}
+    assert sides == {"stem": 64, "conv2": 64, "conv3": 32, "conv4": 16, "conv5": 8}
+    assert [weight.shape for weight in small.weights] == [weight.shape for weight in tuned.weights]
+    assert small.get_layer("conv1_conv").compute_dtype == "bfloat16"
+    small.set_weights(tuned.get_weights())
+    # At every second position its convolution gives what the published one gives.
+    first, other = (keras.Model(model.input, model.get_layer("conv1_relu").output) for model in (tuned, small))
+    one, two = (np.asarray(model(pixels), np.float32) for model in (first, other))
+    np.testing.assert_allclose(two[:, ::2, ::2], one, atol=0.05 * one.max())
+
+
 def test_the_preprocessing_of_a_model_can_be_told(published, tuned):
     assert preprocessing_of(published) == "divide_by_255"
     assert preprocessing_of(tuned) == "imagenet"

@@ -12,7 +12,7 @@ from fer_data.errors import UserError
 from fer_models.checkpoint import load_model
 from jobs.sweep import main
 from jobs.training.config import TrainConfig
-from jobs.training.recipes import RECIPES
+from jobs.training.defaults import DEFAULTS
 from jobs.tuning.spaces import Range
 from jobs.tuning.sweep_folder import SweepFolder, settings
 from tests.conftest import REPOSITORY
@@ -58,7 +58,7 @@ def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_f
 
     trials = pd.read_parquet(folder / "trials.parquet")
     assert trials["trial"].tolist() == ["0000", "0001", "0002"]
-    assert trials.loc[0, "learning_rate"] == RECIPES["compact"].optimizer.learning_rate
+    assert trials.loc[0, "learning_rate"] == DEFAULTS["compact"].optimizer.learning_rate
     failed = trials["error"].notna()
     assert (failed == (trials["batch_size"] == 1)).all()
     assert failed.sum() == 1
@@ -135,7 +135,9 @@ def test_bad_options_are_refused_in_one_line(arguments, message):
 def test_a_folder_holds_one_sweep_and_says_what_another_changes(tmp_path):
     def of(high: float, search: str = "tpe") -> dict:
         space = {"dropout": Range(0.0, high)}
-        return settings(RECIPES["compact"], space, search=search, scheduler={"scheduler": "asha"}, data_fingerprint="f")
+        return settings(
+            DEFAULTS["compact"], space, search=search, scheduler={"scheduler": "asha"}, data_fingerprint="f"
+        )
 
     folder = SweepFolder(str(tmp_path / "sweep"))
     folder.start(of(0.5), overwrite=False)

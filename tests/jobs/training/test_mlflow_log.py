@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from jobs.training.defaults import DEFAULTS
 from jobs.training.mlflow_log import MlflowLog
-from jobs.training.recipes import RECIPES
 from jobs.training.run_folder import RunFolder
 
 
@@ -27,7 +27,7 @@ class Case:
 
     def log(self, finished: int, uri: str | None = None) -> MlflowLog:
         rows = [row(epoch) for epoch in range(1, finished + 1)]
-        return MlflowLog(uri or self.uri, self.folder, "run", RECIPES["compact"], rows, self.said.append)
+        return MlflowLog(uri or self.uri, self.folder, "run", DEFAULTS["compact"], rows, self.said.append)
 
     def runs(self) -> list[Any]:
         from mlflow import MlflowClient
@@ -57,7 +57,7 @@ def test_a_run_that_was_killed_goes_on_in_the_same_mlflow_run(case, tmp_path):
         log.add(row(3))
     (run,) = case.runs()
     assert (run.info.run_name, run.info.status) == ("run", "FINISHED")
-    assert run.data.params["learning_rate"] == str(RECIPES["compact"].optimizer.learning_rate)
+    assert run.data.params["learning_rate"] == str(DEFAULTS["compact"].optimizer.learning_rate)
     assert "validation_auc" not in run.data.metrics
     assert case.epochs() == [1, 2, 3]
     assert [path.read_text() for path in (tmp_path / "mlflow_artifacts").rglob("card.json")] == ['{"epoch": 4}']

@@ -5,29 +5,28 @@ import pytest
 
 from fer_data.errors import UserError
 from jobs.training.config import DistillationConfig, TrainConfig
+from jobs.training.defaults import DEFAULTS
 from jobs.training.options import parse_train_options
-from jobs.training.recipes import RECIPES
-from tests.conftest import REPOSITORY
 
 
 def options(*argv):
     return parse_train_options(argv, "train_cnn", None)
 
 
-def test_each_model_starts_from_its_recipe():
-    assert options().train == RECIPES["cnn"]
-    assert options("--model", "compact").train == RECIPES["compact"]
+def test_each_model_starts_from_its_default_configuration():
+    assert options().train == DEFAULTS["cnn"]
+    assert options("--model", "compact").train == DEFAULTS["compact"]
 
 
-def test_options_change_the_recipe():
+def test_options_change_the_default_configuration():
     parsed = options("--model", "compact", "--learning-rate", "0.01", "--rotation", "3", "--workers", "2")
-    assert parsed.train.optimizer == replace(RECIPES["compact"].optimizer, learning_rate=0.01)
-    assert parsed.train.augmentation == replace(RECIPES["compact"].augmentation, rotation=3)
+    assert parsed.train.optimizer == replace(DEFAULTS["compact"].optimizer, learning_rate=0.01)
+    assert parsed.train.augmentation == replace(DEFAULTS["compact"].augmentation, rotation=3)
     assert parsed.run.workers == 2
 
 
 def test_a_saved_configuration_repeats_a_run_and_options_beside_it_win(tmp_path):
-    config = replace(RECIPES["compact"], epochs=7, seed=3, data="/data")
+    config = replace(DEFAULTS["compact"], epochs=7, seed=3, data="/data")
     (tmp_path / "config.json").write_text(config.to_json())
     parsed = options("--config", str(tmp_path / "config.json"))
     assert parsed.train == config
@@ -38,7 +37,7 @@ def test_a_saved_configuration_repeats_a_run_and_options_beside_it_win(tmp_path)
     ("change", "message"),
     [
         ({"epochs": 0}, "--epochs must be 1 or more"),
-        ({"width": 2}, "--width is for --model compact"),
+        ({"width": 2}, "--width is for --model compact or large"),
         ({"epochs": "many"}, "epochs: Input should be a valid integer"),
         ({"depth": 3}, "depth: Unexpected keyword argument"),
         ({"optimizer": {"learning_rate": -1}}, "--learning-rate must be above 0"),
@@ -65,20 +64,12 @@ def test_a_configuration_that_is_none_is_refused(tmp_path, name, content):
         options("--config", str(tmp_path / name))
 
 
-def test_the_released_recipe_is_the_released_checkpoint_s_configuration():
-    card = json.loads((REPOSITORY / "fer_models/released/card.json").read_text())
-    trained = TrainConfig.from_dict(card["configuration"], "card.json")
-    teachers = trained.distillation.teacher
-    recipe = options("--config", str(REPOSITORY / "fer_models/released/recipe.toml"), "--teacher", *teachers).train
-    assert recipe == replace(trained, data=None)
-
-
-def test_a_recipe_may_say_how_to_learn_from_the_teacher_that_is_given_beside_it(tmp_path):
-    recipe = tmp_path / "student.toml"
-    recipe.write_text('model = "compact"\n[distillation]\ndistillation = 0.9\n')
-    assert options("--config", str(recipe), "--teacher", "a").train.distillation == DistillationConfig(("a",), 0.9)
+def test_a_configuration_may_say_how_to_learn_from_the_teacher_that_is_given_beside_it(tmp_path):
+    config = tmp_path / "student.toml"
+    config.write_text('model = "compact"\n[distillation]\ndistillation = 0.9\n')
+    assert options("--config", str(config), "--teacher", "a").train.distillation == DistillationConfig(("a",), 0.9)
     with pytest.raises(UserError, match="--distillation and --temperature need --teacher"):
-        options("--config", str(recipe))
+        options("--config", str(config))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +86,7 @@ def test_a_recipe_may_say_how_to_learn_from_the_teacher_that_is_given_beside_it(
         (["--name", "../elsewhere"], "--name may hold"),
         (["--name", "/tmp/x"], "--name may hold"),
         (["--learning-rat", "1"], "--learning-rat"),
-        (["--model", "vgg"], "this job trains cnn or compact"),
+        (["--model", "vgg"], "this job trains cnn or compact or large"),
         (["--config"], "--config"),
         (["--config", "/no/such/file"], "/no/such/file does not exist"),
     ],

@@ -11,9 +11,9 @@ import ray
 
 from cluster.connect import WorkerResources, start_local
 from fer_data.dataset import open_dataset
+from jobs.training.defaults import DEFAULTS
 from jobs.training.driver import run_workers
 from jobs.training.progress import ProgressBoard, epoch_line
-from jobs.training.recipes import RECIPES
 from jobs.training.run_folder import RunFolder
 from jobs.training.task import Task
 from tests.processes import PATIENCE_SECONDS, descendants, kill, until
@@ -51,7 +51,7 @@ def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker
                 time.sleep(0.01)
 
     dataset = open_dataset(drawn_few)
-    config = replace(RECIPES["compact"], data=drawn_few, epochs=2, batch_size=50, select="all")
+    config = replace(DEFAULTS["compact"], data=drawn_few, epochs=2, batch_size=50, select="all")
     run = RunFolder(str(tmp_path / "run"))
     run.start(config, dataset.manifest.fingerprint, overwrite=False)
     board = ray.remote(num_cpus=0)(Deaf).remote("run", finished=0, gated=True)

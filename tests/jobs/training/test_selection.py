@@ -15,7 +15,7 @@ from fer_data.rows import rows_table
 from fer_data.splits import share, split
 from fer_models.metrics import HISTORY, summarise
 from jobs.training.config import TrainConfig
-from jobs.training.recipes import RECIPES
+from jobs.training.defaults import DEFAULTS
 from jobs.training.run_folder import RunFolder, history_frame
 from jobs.training.selection import decided, seen_line, unseen_rows
 from jobs.training.serving import unseen_metrics
@@ -166,7 +166,7 @@ def test_a_run_or_sweep_that_began_before_select_goes_on_by_all_images_and_not_o
     run.start(TrainConfig(select="all"), "f", overwrite=False)
 
     def of(select: str) -> dict:
-        base = replace(RECIPES["compact"], select=select)
+        base = replace(DEFAULTS["compact"], select=select)
         return settings(base, {}, search="tpe", scheduler={"scheduler": "asha"}, data_fingerprint="f")
 
     old = of("all")

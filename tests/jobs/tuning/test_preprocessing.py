@@ -11,15 +11,15 @@ from fer_models.checkpoint import save_checkpoint
 from fer_models.resnet50 import preprocessing_of
 from jobs.training.checks import resolved
 from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.defaults import DEFAULTS
 from jobs.training.rank import _new_model
-from jobs.training.recipes import RECIPES
 from jobs.tuning.driver import _starts
 from jobs.tuning.options import SweepRunOptions
 from jobs.tuning.spaces import Choice
 from jobs.tuning.trial import TRIAL_KEY, TrialRun, TrialSetup
 from tests.jobs.evaluation.tiny import tiny_network
 
-RECIPE = RECIPES["resnet50"]
+RECIPE = DEFAULTS["resnet50"]
 
 
 @pytest.fixture(scope="module")
@@ -82,5 +82,5 @@ def test_every_start_of_a_sweep_is_known_before_it_begins(checkpoints):
 
 
 def test_deciding_twice_changes_nothing():
-    for model, recipe in RECIPES.items():
+    for model, recipe in DEFAULTS.items():
         assert resolved(resolved(recipe)) == resolved(recipe), model

@@ -5,7 +5,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from jobs.training.config import TrainConfig
-from jobs.training.recipes import RECIPES
+from jobs.training.defaults import DEFAULTS
 from jobs.tuning.options import SchedulerConfig
 from jobs.tuning.report import importance
 from jobs.tuning.search import FIRST_TRIAL, STARTUP_TRIALS, create_scheduler, create_search, mutable, neighbours
@@ -14,7 +14,7 @@ from jobs.tuning.sweep_folder import Outcome, Trial
 from jobs.tuning.tables import best_trial, trials_table
 from jobs.tuning.trial import TRIAL_KEY
 
-BASE = replace(RECIPES["compact"], epochs=9)
+BASE = replace(DEFAULTS["compact"], epochs=9)
 SPACE = PRESETS["learning-rate"]
 
 

@@ -2,7 +2,7 @@ import optuna
 import pytest
 
 from fer_data.errors import UserError
-from jobs.training.recipes import RECIPES
+from jobs.training.defaults import DEFAULTS
 from jobs.tuning.spaces import (
     PRESETS,
     Choice,
@@ -15,13 +15,13 @@ from jobs.tuning.spaces import (
     suggest,
 )
 
-COMPACT = RECIPES["compact"]
+COMPACT = DEFAULTS["compact"]
 
 
-@pytest.mark.parametrize("model", RECIPES)
+@pytest.mark.parametrize("model", DEFAULTS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_point_of_every_preset_can_be_trained_with_every_model(model, preset):
-    base = RECIPES[model]
+    base = DEFAULTS[model]
     space = open_space(preset, base)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     for _ in range(50):
@@ -31,11 +31,11 @@ def test_every_point_of_every_preset_can_be_trained_with_every_model(model, pres
 
 
 @pytest.mark.parametrize("preset", ["learning-rate", "augmentation"])
-@pytest.mark.parametrize("model", RECIPES)
-def test_the_recipes_lie_within_the_presets(model, preset):
-    point = defaults(PRESETS[preset], RECIPES[model])
+@pytest.mark.parametrize("model", DEFAULTS)
+def test_the_default_configurations_lie_within_the_presets(model, preset):
+    point = defaults(PRESETS[preset], DEFAULTS[model])
     assert point is not None
-    assert configured(RECIPES[model], point) == RECIPES[model]
+    assert configured(DEFAULTS[model], point) == DEFAULTS[model]
 
 
 def test_a_parameter_with_a_condition_is_asked_for_only_where_it_holds():

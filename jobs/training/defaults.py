@@ -3,7 +3,7 @@
 from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
 from jobs.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 
-RECIPES: dict[str, TrainConfig] = {
+DEFAULTS: dict[str, TrainConfig] = {
     # As the original project trained it. It learns far more slowly in bfloat16: its activations contain the brightness
     # of the image until the only normalisation, and eight bits leave little for anything else.
     "cnn": TrainConfig(model="cnn", precision="float32", dropout=0.4),
@@ -19,6 +19,29 @@ RECIPES: dict[str, TrainConfig] = {
         schedule=ScheduleConfig(schedule="cosine", warmup_epochs=1),
         augmentation=AugmentationConfig(
             rotation=12, shift=0.083, zoom=0.15, shear=0, contrast=0.2, brightness=0.1, erase_probability=0.25
+        ),
+    ),
+    "large": TrainConfig(
+        model="large",
+        epochs=60,
+        batch_size=128,
+        dropout=0.3,
+        label_smoothing=0.05,
+        ema=0.999,
+        monitor="accuracy",
+        patience=0,
+        optimizer=OptimizerConfig(optimizer="adamw", learning_rate=2e-3, weight_decay=0.05),
+        schedule=ScheduleConfig(schedule="cosine", warmup_epochs=1),
+        augmentation=AugmentationConfig(
+            rotation=12,
+            shift=0.1,
+            zoom=0.15,
+            shear=0,
+            contrast=0.2,
+            brightness=0.13,
+            erase_probability=0.3,
+            erase_area=0.2,
+            mixup=0.2,
         ),
     ),
     # As the original project trained it.
