@@ -1,7 +1,7 @@
 """The rows of a data set: the columns of its tables, images to columns and back, and the hash of an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -23,10 +23,16 @@ USAGES = ("training", "public_test", "private_test", "test")
 
 @dataclass(frozen=True)
 class Decoded:
-    """The rows of one piece of a source: a table of SCHEMA, and (image_id, reason) of each rejected row."""
+    """The rows of one piece of a source: a table of SCHEMA, and (image_id, reason) of what became no row.
+
+    Rejected rows are unusable. Others are `left_out` as they should be: ignored classes, files that are no images.
+    `groups` says whose picture each row is, where anyone asked.
+    """
 
     table: pa.Table
     rejected: list[tuple[str, str]]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
 
 def rows_table(

@@ -19,7 +19,7 @@ from jobs.data import open_data
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
-from jobs.training.checks import check_profile, check_shares, check_sources, fetch_weights, resolved
+from jobs.training.checks import check_profile, check_shares, check_sources, fetch_weights, missing_line, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
@@ -91,6 +91,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         f"{config.model} on {training.num_rows:,} training and {validation.num_rows:,} validation images"
         + f", {options.workers} worker(s) of {resources.cpus} CPU(s)"
         + (" and a GPU" if resources.gpus else ""),
+        *missing_line(training),
         *seen_line(unseen),
         f"run {redacted(folder.uri)}",
         sep="\n",
