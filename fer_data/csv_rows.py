@@ -16,6 +16,7 @@ from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.reading import Reading
 from fer_data.rows import PIXELS, Decoded, rows_table
+from fer_data.votes import Votes, majority
 
 COLUMNS = ("emotion", "pixels", "usage")
 WITHOUT_USAGE = COLUMNS[:2]
@@ -36,10 +37,11 @@ class CsvBlock:
     first_row: int
     text: bytes
     classes: ClassMap
+    votes: Votes | None = None
 
     def decode(self) -> Decoded:
         """The block's rows. Raises UserError for a row whose usage is none of FER-2013's."""
-        ids, usages, labels, faces = [], [], [], []
+        ids, usages, labels, faces, votes = [], [], [], [], []
         rejected, left_out = [], []
         for number, line in enumerate(self.text.split(b"\n"), self.first_row):
             if not line.strip():
@@ -60,11 +62,11 @@ class CsvBlock:
                 raise UserError(f"{self.name}, row {number}: Usage is {shown!r}: it must be {known}")
             image_id = f"{usage}-{number:08d}"
             try:
-                label = _label(values["emotion"], self.classes)
-                if label is None:
-                    left_out.append((image_id, f"is of the class {_text(values['emotion'])}, which is ignored"))
-                    continue
+                label = self._label(number, values["emotion"], usage_field)
                 face = _face(values["pixels"])
+            except LeftOut as reason:
+                left_out.append((image_id, str(reason)))
+                continue
             except ValueError as reason:
                 rejected.append((image_id, str(reason)))
                 continue
@@ -72,8 +74,24 @@ class CsvBlock:
             usages.append(usage)
             labels.append(label)
             faces.append(face)
+            if self.votes is not None:
+                votes.append(self.votes.counts[number - self.first_row])
         stacked = np.stack(faces) if faces else np.empty((0, PIXELS), np.uint8)
-        return Decoded(rows_table(ids, usages, np.array(labels, np.int8), stacked), rejected, left_out)
+        counts = None if self.votes is None else np.array(votes, np.int8)
+        table = rows_table(ids, usages, np.array(labels, np.int8), stacked, counts)
+        return Decoded(table, rejected, left_out)
+
+    def _label(self, number: int, emotion: bytes, usage: bytes) -> int:
+        """The label of row `number`. Raises ValueError for one that has none, which may be LeftOut."""
+        if self.votes is None:
+            return _label(emotion, self.classes)
+        at = number - self.first_row
+        if self.votes.usages[at] != usage.decode().lower():
+            raise UserError(
+                f"{self.votes.name}, row {number}: Usage is {self.votes.usages[at]!r}, but {usage.decode()!r} in "
+                f"{self.name}: its rows must follow those of the CSV that it labels"
+            )
+        return voted_label(self.votes.counts[at], self.classes)
 
 
 def columns_of(header: bytes) -> tuple[str, ...] | None:
@@ -90,8 +108,8 @@ def _named_columns(header: bytes) -> tuple[str, ...]:
 def csv_blocks(stream: IO[bytes], name: str, reading: Reading) -> Iterator[CsvBlock]:
     """The CSV in `stream`, block by block, holding one at a time.
 
-    Raises UserError for a header other than FER-2013's, for lines too long to be a row of it, and for a column Usage
-    where `reading` is to divide the images.
+    Raises UserError for a header other than FER-2013's, for lines too long to be a row of it, for a column Usage where
+    `reading` is to divide the images, and for another number of rows than `reading` has votes for.
     """
     rest = stream.read(MAX_HEADER_BYTES)
     while b"\n" not in rest and len(rest) < MAX_HEADER_BYTES and (more := stream.read(MAX_HEADER_BYTES)):
@@ -104,17 +122,38 @@ def csv_blocks(stream: IO[bytes], name: str, reading: Reading) -> Iterator[CsvBl
         raise UserError(f"{name}: --group-by goes by the names of files, and a CSV has none: leave it out")
     if reading.divide and "usage" in columns:
         raise UserError(f"{name} has the column Usage, which divides its images already: leave --split-shares out")
-    row = 1
+    if reading.votes is not None and "usage" not in columns:
+        raise UserError(f"{name} has no column Usage: --labels needs the whole of FER-2013's CSV")
+    row, rows = 1, 0
     while block := stream.read(BLOCK_BYTES):
         text, newline, rest_after = (rest + block).rpartition(b"\n")
         if len(rest_after) > MAX_LINE_BYTES:
             raise UserError(f"{name}: a line is longer than {MAX_LINE_BYTES:,} bytes: it is no FER-2013 CSV")
         if newline:
-            yield CsvBlock(name, columns, row, text, reading.classes)
+            yield _block(name, columns, row, text, reading)
+            rows = row + text.rstrip().count(b"\n") if text.strip() else rows
             row += text.count(b"\n") + 1
         rest = rest_after
     if rest.strip():
-        yield CsvBlock(name, columns, row, rest, reading.classes)
+        yield _block(name, columns, row, rest, reading)
+        rows = row + rest.rstrip().count(b"\n")
+    if reading.votes is not None and rows != len(reading.votes.usages):
+        raise _other_rows(name, f"{rows:,}", reading.votes)
+
+
+def _block(name: str, columns: tuple[str, ...], row: int, text: bytes, reading: Reading) -> CsvBlock:
+    votes = None
+    if reading.votes is not None:
+        lines = text.rstrip().count(b"\n") + bool(text.strip())
+        votes = reading.votes[row - 1 : row - 1 + lines]
+        if len(votes.usages) < lines:
+            raise _other_rows(name, "more", reading.votes)
+    return CsvBlock(name, columns, row, text, reading.classes, votes)
+
+
+def _other_rows(name: str, rows: str, votes: Votes) -> UserError:
+    has = f"{votes.name} has {len(votes.usages):,} rows, but {name} has {rows}"
+    return UserError(f"{has}: the rows of labels must follow those of the CSV")
 
 
 def wrong_header(name: str, header: bytes) -> str:
@@ -135,16 +174,37 @@ def _fields(line: bytes) -> list[bytes]:
         return []
 
 
-def _label(field: bytes, classes: ClassMap) -> int | None:
-    """The label of one row, or None where its class is ignored: a number of FER-2013's, unless `classes` has others."""
-    name = _text(field)
+class LeftOut(ValueError):
+    """Why a row is left out, where that is no fault of the data."""
+
+
+def _label(field: bytes, classes: ClassMap) -> int:
+    """The label of one row: a number of FER-2013's, unless `classes` has others."""
+    name = field.decode(errors="replace")[:20]
     try:
-        if classes.names:
-            return classes.label(name)
-        return None if name.lower() in classes.ignored else classes.label(CLASSES[_LABELS[field]])
+        ignored = not classes.names and name.lower() in classes.ignored
+        label = None if ignored else classes.label(name if classes.names else CLASSES[_LABELS[field]])
     except KeyError:
         known = "in the --class-map" if classes.names else f"0 to {NUM_CLASSES - 1}"
         raise ValueError(f"emotion is {name!r}, not {known}") from None
+    if label is None:
+        raise LeftOut(f"is of the class {name}, which is ignored")
+    return label
+
+
+def voted_label(counts: np.ndarray, classes: ClassMap) -> int:
+    """The label that most annotators gave."""
+    try:
+        name = majority(counts)
+    except ValueError as reason:
+        raise LeftOut(str(reason)) from None
+    try:
+        label = classes.label(name)
+    except KeyError:
+        raise LeftOut(f"has no label: most annotators chose {name}, which is none of the seven classes") from None
+    if label is None:
+        raise LeftOut(f"is of the class {name}, which is ignored")
+    return label
 
 
 def _face(field: bytes) -> np.ndarray:
@@ -158,7 +218,3 @@ def _face(field: bytes) -> np.ndarray:
     if values.min() < 0 or values.max() > 255:
         raise ValueError("has a pixel outside 0 to 255")
     return values.astype(np.uint8)
-
-
-def _text(field: bytes) -> str:
-    return field.decode(errors="replace")[:20]

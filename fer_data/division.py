@@ -18,7 +18,7 @@ from fer_data.dataset import PreparedDataset
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.near_copies.table import Copies, Find
-from fer_data.rows import SCHEMA, USAGES
+from fer_data.rows import USAGES
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def divide(
     their order, or nothing. Raises UserError when one of the shares would have no image.
     """
     row_groups = dataset.row_groups(USAGES[0])
-    columns = [dataset.read(group, ("image_id", "label", "pixels_hash")) for group in row_groups]
-    rows = pa.concat_tables(columns)
+    rows = pa.concat_tables(dataset.read(group, ("image_id", "label", "pixels_hash")) for group in row_groups)
     copies = _copies(dataset, rows)
     together = [rows.column("pixels_hash").to_numpy()]
     if division.group_by is not None:
@@ -66,11 +65,11 @@ def divide(
     usage = assigned(rows.column("label").to_numpy(), together, division)
 
     def tables() -> Iterator[pa.Table]:
-        start = 0
+        start, columns = 0, dataset.columns
         for group in row_groups:
-            table = dataset.read(group, SCHEMA.names)
+            table = dataset.read(group, columns)
             names = pa.array(np.array(USAGES)[usage[start : start + group.rows]], pa.string())
-            yield table.set_column(SCHEMA.names.index("usage"), "usage", names)
+            yield table.set_column(columns.index("usage"), "usage", names)
             start += group.rows
 
     return tables(), None if copies is None else lambda *_: _moved(copies, usage)

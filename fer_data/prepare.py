@@ -27,6 +27,7 @@ from fer_data.reading import Reading
 from fer_data.rows import Decoded
 from fer_data.sources import FORMS, Chunk, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
+from fer_data.votes import Votes
 
 MAX_REJECTED = 0.01
 NEAR_COPIES_AUTO = 70_000
@@ -40,6 +41,7 @@ def prepare(
     resize: bool = False,
     classes: ClassMap = OUR_NAMES,
     division: Division | None = None,
+    votes: Votes | None = None,
     max_rejected: float = MAX_REJECTED,
     run: Run = run_on_threads,
     near_copies: Literal["auto", "on", "off"] = "auto",
@@ -49,10 +51,11 @@ def prepare(
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
     `resize` admits images of any size and colour. `classes` says what the source calls the classes. `division` divides
-    images of which the source does not say which train and which test. `max_rejected` is the largest fraction (0 to 1)
-    of rows that may be unusable. `run` does the work; the result is the same to the byte whichever it is. `near_copies`
-    is on, off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much of that search is done, 0 to 1.
-    Raises UserError when an argument or the data are at fault, and then leaves nothing behind.
+    images of which the source does not say which train and which test. `votes` label the rows of a CSV. `max_rejected`
+    is the largest fraction (0 to 1) of rows that may be unusable. `run` does the work; the result is the same to the
+    byte whichever it is. `near_copies` is on, off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much
+    of that search is done, 0 to 1. Raises UserError when an argument or the data are at fault, and then leaves nothing
+    behind.
     """
     if not 0 <= max_rejected <= 1:
         raise UserError(f"--max-rejected {max_rejected}: give a fraction from 0 to 1")
@@ -61,7 +64,7 @@ def prepare(
         raise UserError(f"{redacted(raw_uri)} is a prepared data set already: use it as it is")
     check_destination(out, overwrite)
     group_by = division.group_by if division else None
-    source = open_source(raw_uri, Reading(resize, classes, divide=division is not None, group_by=group_by))
+    source = open_source(raw_uri, Reading(resize, classes, divide=division is not None, group_by=group_by, votes=votes))
     decoded = _Decodings(run(_decoded, None, source.chunks), max_rejected, redacted(raw_uri))
     search = None if near_copies == "off" else partial(_find_copies, progress=progress, run=run)
     few = NEAR_COPIES_AUTO if near_copies == "auto" else None

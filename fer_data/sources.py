@@ -99,6 +99,8 @@ def _contained_chunks(container: Container, reading: Reading, root_name: str = "
     if tables:
         name = f"{container.where}: {printable(tables[0])}"
         return _csv_chunks(container.open(tables[0]), name, reading)
+    if reading.votes is not None:
+        raise UserError(f"{container.where} holds no FER-2013 CSV, whose rows {reading.votes.name} could label")
     files = image_files(paths, container, reading, root_name)
     if all(file.left_out for file in files):
         if headers:

@@ -24,6 +24,7 @@ from fer_data.emotions import CLASSES
 from fer_data.manifest import REJECTED, Manifest
 from fer_data.parallel import Run, run_on_threads
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
+from fer_data.votes import read_votes
 from jobs.command_line import parse
 from jobs.data import search_progress
 
@@ -43,6 +44,8 @@ class PrepareOptions:
     7 = "ignore"."""
     ignore_class: tuple[str, ...] = ()
     """Names of classes to leave out, such as contempt."""
+    labels: str | None = None
+    """FER+'s fer2013new.csv, for FER-2013's CSV: labels by the majority of ten annotators, whose votes are kept."""
     split_shares: tuple[float, ...] = ()
     """Divide images of which nothing says what they are for: the shares of training, public test (which validates) and,
     if there are three, private test. Copies stay together."""
@@ -87,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             resize=options.resize,
             classes=class_map(options.class_map, options.ignore_class),
             division=options.division(),
+            votes=None if options.labels is None else read_votes(options.labels),
             max_rejected=options.max_rejected,
             run=run,
             near_copies=options.near_copies,

@@ -106,6 +106,8 @@ def test_a_mistake_in_the_data_is_one_line_and_exit_code_2_and_leaves_nothing(mi
             ("raw.csv", "--out", "out", "--class-map", "ck"),
             "--class-map ck: there is no such map: give affectnet, raf-db",
         ),
+        (("raw.csv", "--out", "out", "--labels", "none.csv"), "none.csv does not exist"),
+        (("raw.csv", "--out", "out", "--labels", "raw.csv"), "--labels raw.csv: the header is 'emotion,pixels,Usage'"),
         (("raw.csv", "--out", "out", "--workers", "0"), "--workers must be 1 or more (it is 0)"),
         (("raw.csv", "--out", "out", "--wrokers", "2"), "--wrokers"),
         (("raw.csv", "--out", "raw.csv"), "raw.csv is a file"),
