@@ -37,6 +37,7 @@ _PREFIX_USAGE = {"Training": "training", "PublicTest": "public_test", "PrivateTe
 _FOLDER_USAGE = {
     "train": "training",
     "training": "training",
+    "train_set": "training",
     "publictest": "public_test",
     "public_test": "public_test",
     "privatetest": "private_test",
@@ -44,8 +45,10 @@ _FOLDER_USAGE = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "val_set": "validation",
     "test": "test",
     "testing": "test",
+    "test_set": "test",
 }
 
 

@@ -1,5 +1,6 @@
 """Images are divided by shares: the same each time, classes alike, and what belongs together stays together."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -211,6 +212,37 @@ def test_numbered_folders_are_read_with_the_map_of_their_data_set(tmp_path):
         "6": "angry",
         "7": "neutral",
     }
+
+
+def test_jaffe_is_read_as_it_is_published(tmp_path):
+    """TIFF images of 256 by 256 pixels in one folder; the file's name says the person and the class."""
+    pictures = [face.repeat(4, 0).repeat(4, 1) for face in faces(70)]
+    codes = ("AN", "DI", "FE", "HA", "SA", "SU", "NE")
+    files = {
+        f"jaffe/{'ABCDEFGHIJ'[i // 7]}M.{codes[i % 7]}1.{i}.tiff": cv2.imencode(".tiff", picture)[1].tobytes()
+        for i, picture in enumerate(pictures)
+    }
+    raw = write(tmp_path / "jaffe.zip", zipped({**files, "jaffe/README_FIRST.txt": b"read me"}))
+    division = Division((0.8, 0.1, 0.1), 0, r"^[A-Z]{2}(?=\.)")
+    dataset = prepare(raw, str(tmp_path / "out"), resize=True, classes=class_map("jaffe"), division=division)
+    assert dataset.manifest.counts == {
+        usage: dict.fromkeys(CLASSES, people)
+        for usage, people in (("training", 8), ("public_test", 1), ("private_test", 1))
+    }
+    assert dataset.manifest.rejected == 1
+    for group in dataset.row_groups("training"):
+        for row in dataset.read(group, ("image_id", "label", "pixels")).to_pylist():
+            number = int(row["image_id"].rpartition(".")[2])
+            assert (row["label"], row["pixels"]) == (number % 7, faces(70)[number].tobytes())
+
+
+def test_affectnet_is_read_as_it_is_published(tmp_path):
+    files = {
+        f"{part}_set/{i % 8}/{part}{i}.jpg": png(face) for part in ("train", "val") for i, face in enumerate(faces(16))
+    }
+    dataset = prepare(write(tmp_path / "raw", files), str(tmp_path / "out"), classes=class_map("affectnet"))
+    assert dataset.manifest.counts == {usage: dict.fromkeys(CLASSES, 2) for usage in ("training", "public_test")}
+    assert dataset.manifest.rejected == 4  # Contempt.
 
 
 def test_ignored_classes_are_left_out_with_the_reason_and_not_counted_as_damage(tmp_path):
