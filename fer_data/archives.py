@@ -10,6 +10,7 @@ import lzma
 import shutil
 import stat
 import struct
+import sys
 import tarfile
 import tempfile
 import threading
@@ -59,7 +60,7 @@ class Zip:
     size: int
     mtime_ns: int | None
     concurrency: int = 1
-    images_at_once: int = 512
+    most_at_once: int = sys.maxsize
 
     @property
     def where(self) -> str:

@@ -28,6 +28,7 @@ from fer_data.reading import Reading
 from fer_data.rows import PIXELS, USAGES, Decoded, rows_table
 from fer_data.storage import printable
 
+CHUNK_IMAGES = 512
 _JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _IMAGE_NAMES = (*_JPEG_NAMES, ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".avif", ".heic", ".jp2")
 _LITTER = ("thumbs.db", "desktop.ini")
@@ -115,12 +116,13 @@ class _LeftOut(BadImage):
 
 
 def image_chunks(files: Sequence[ImageFile], container: Container, resize: bool) -> Iterator[ImageChunk]:
-    """The images in row order, in pieces of one usage."""
+    """The images in row order, in pieces of one usage of up to CHUNK_IMAGES."""
+    size = min(CHUNK_IMAGES, container.most_at_once)
     for usage in USAGES:
         chosen = [file for file in files if file.usage == usage]
         chosen.sort(key=lambda file: blake2b(file.image_id.encode(), digest_size=8).digest())
-        for start in range(0, len(chosen), container.images_at_once):
-            chunk = tuple(chosen[start : start + container.images_at_once])
+        for start in range(0, len(chosen), size):
+            chunk = tuple(chosen[start : start + size])
             yield ImageChunk(container.reader([file.path for file in chunk]), chunk, resize)
 
 

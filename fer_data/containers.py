@@ -1,6 +1,7 @@
 """Files by their paths, wherever they are: in a folder, or in an archive (`archives`, `unpacked`)."""
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -32,13 +33,13 @@ class Reader(Protocol):
 
 
 class Container(Protocol):
-    """A folder or an archive, what messages call it (`where`), and how many images to decode in one piece of work."""
+    """A folder or an archive, what messages call it (`where`), and how many images a reader should have at most."""
 
     @property
     def where(self) -> str: ...
 
     @property
-    def images_at_once(self) -> int: ...
+    def most_at_once(self) -> int: ...
 
     def paths(self) -> list[str]:
         """The paths of its files. Raises UserError when one is not safe."""
@@ -55,7 +56,7 @@ class Folder:
     """The folder `uri`: a `Container` and its `Reader`. Links that lead out of it are not followed."""
 
     uri: str
-    images_at_once: int = 512
+    most_at_once: int = sys.maxsize
 
     @property
     def where(self) -> str:

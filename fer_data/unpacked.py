@@ -24,7 +24,7 @@ class Unpacked:
 
     def __init__(self, uri: str, wanted: Callable[[str, bytes], bool]) -> None:
         """Reads the whole tar. Raises UserError as `archives.tar_members` does."""
-        self.where, self.images_at_once = redacted(uri), 32  # They may be photographs, and are held in memory.
+        self.where, self.most_at_once = redacted(uri), 32  # They may be photographs, and are held in memory.
         self._places: dict[str, tuple[int, int]] = {}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         with damage_reported(uri):
