@@ -164,23 +164,41 @@ def _is_named_image(path: str) -> bool:
 
 
 def _image_file(path: str, container: Container, reading: Reading, root_name: str) -> ImageFile:
-    where, shown = container.where, printable(path)
-    inside = path.replace("\\", "/")
+    try:
+        return _placed(path, container.where, reading, root_name)
+    except UserError:
+        # What is no image may lie anywhere.
+        if reason := _no_image(path, container):
+            return ImageFile(path, _stem(path), left_out=reason)
+        raise
+
+
+def _no_image(path: str, container: Container) -> str:
+    """Why the file at `path` may be left out: "" where it is an image, or is called one."""
+    if _is_named_image(path):
+        return ""
+    try:
+        return "" if is_image(container.reader([path]).head(path)) else _NO_IMAGE
+    except BadImage as reason:
+        return str(reason)
+
+
+def _placed(path: str, where: str, reading: Reading, root_name: str) -> ImageFile:
+    """The image at `path`, by its place in the tree and its name. Raises UserError where they say too little."""
+    inside, shown = path.replace("\\", "/"), printable(path)
     folders, name = [part for part in (root_name, *inside.split("/")) if part][:-1], inside.rpartition("/")[2]
-    stem = name.rpartition(".")[0] or name
     called = reading.classes.name_of(folders[-1] if folders else "", name)
     try:
         label = reading.classes.label(called)
     except KeyError:
-        if reason := _no_image(path, container):
-            return ImageFile(path, stem, left_out=reason)
         raise UserError(
             f"{where}: {shown} is in the unknown class folder {called!r}: classes are {', '.join(CLASSES)}; "
             "prepare_data.py takes other names and numbers with --class-map, and leaves a class out with --ignore-class"
         ) from None
     if label is None:
-        return ImageFile(path, stem, left_out=f"is of the class {called}, which is ignored")
-    usage = _usage(name, folders[:-1] if not reading.divide else folders[:-1][1 if root_name else 0 :])
+        return ImageFile(path, _stem(path), left_out=f"is of the class {called}, which is ignored")
+    # The train folder by itself may be divided.
+    usage = _usage(name, folders[1 if root_name and reading.divide else 0 : -1])
     if reading.divide and usage:
         raise UserError(f"{where}: {shown} is {usage} already by its name or folder: leave --split-shares out")
     if not reading.divide and not usage:
@@ -190,23 +208,16 @@ def _image_file(path: str, container: Container, reading: Reading, root_name: st
         )
     group = reading.group(inside)
     if group is None:
-        if reason := _no_image(path, container):
-            return ImageFile(path, stem, left_out=reason)
         raise UserError(
             f"{where}: {shown} does not match --group-by '{reading.group_by}': correct it, or end it with "
             "'|.+', so that such an image is a group by itself"
         )
-    return ImageFile(path, stem, usage or "training", label, group)
+    return ImageFile(path, _stem(path), usage or "training", label, group)
 
 
-def _no_image(path: str, container: Container) -> str:
-    """Why a file that does not fit into the tree may be left out: "" where it is an image."""
-    if _is_named_image(path):
-        return ""
-    try:
-        return "" if is_image(container.reader([path]).head(path)) else _NO_IMAGE
-    except BadImage as reason:
-        return str(reason)
+def _stem(path: str) -> str:
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return name.rpartition(".")[0] or name
 
 
 def _usage(name: str, folders: Sequence[str]) -> str:

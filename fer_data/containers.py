@@ -45,7 +45,7 @@ class Container(Protocol):
         """The paths of its files. Raises UserError when one is not safe."""
 
     def open(self, path: str) -> AbstractContextManager[IO[bytes]]:
-        """A stream of a file; a failure to read is a UserError."""
+        """A stream of a file; a failure to read is a UserError. Raises BadImage for a link that is not followed."""
 
     def reader(self, paths: Sequence[str]) -> Reader:
         """A reader of the files at `paths`, and perhaps of others."""
@@ -107,8 +107,7 @@ class Folder:
     def _read(self, path: str, limit: int | None) -> bytes:
         uri = join(self.uri, path)
         filesystem, full_path = resolve(uri)
-        if not is_remote(self.uri):
-            _check_plain(full_path, self.uri)
+        self._check(path)
         try:
             with filesystem.open_input_file(full_path) as file:
                 if limit is None and file.size() > MAX_IMAGE_BYTES:
@@ -121,22 +120,25 @@ class Folder:
                 raise
 
     def open(self, path: str) -> AbstractContextManager[IO[bytes]]:
+        self._check(path)
         return opened(join(self.uri, path))
 
     def reader(self, paths: Sequence[str]) -> "Folder":
         return self
 
-
-def _check_plain(path: str, root: str) -> None:
-    """Raises BadImage unless `path` is a plain file, or a link to one in the folder `root`."""
-    if os.path.islink(path):
-        target = os.path.realpath(path)
-        if not os.path.exists(target):
-            raise BadImage("is a link to a file that does not exist")
-        if not target.startswith(_real(root).rstrip("/") + "/"):
-            raise BadImage("is a link to a file outside of the folder: copy the file")
-    if not os.path.isfile(path):
-        raise BadImage("is no plain file")
+    def _check(self, path: str) -> None:
+        """Raises BadImage where `path`, on this machine, is neither a plain file nor a link to one in the folder."""
+        if is_remote(self.uri):
+            return
+        file = os.path.join(self.uri, path)
+        if os.path.islink(file):
+            target = os.path.realpath(file)
+            if not os.path.exists(target):
+                raise BadImage("is a link to a file that does not exist")
+            if not target.startswith(_real(self.uri).rstrip("/") + "/"):
+                raise BadImage("is a link to a file outside of the folder: copy the file")
+        if not os.path.isfile(file):
+            raise BadImage("is no plain file")
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ machine.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
@@ -20,6 +20,7 @@ from fer_data.class_folders import image_chunks, image_files, image_of_class
 from fer_data.containers import Container, Folder
 from fer_data.csv_rows import COLUMNS, EXPECTED, MAX_HEADER_BYTES, columns_of, csv_blocks, wrong_header
 from fer_data.errors import UserError
+from fer_data.images import BadImage
 from fer_data.reading import AS_IT_IS, Reading
 from fer_data.rows import Decoded
 from fer_data.storage import absolute, opened, printable, redacted, reported, resolve
@@ -85,7 +86,7 @@ def _contained_chunks(container: Container, reading: Reading, root_name: str = "
     paths, headers = sorted(container.paths()), {}
     for path in paths:
         if _is_csv(path):
-            with container.open(path) as stream:
+            with suppress(BadImage), container.open(path) as stream:
                 headers[path] = stream.read(MAX_HEADER_BYTES).partition(b"\n")[0]
     columns = {path: found for path, header in headers.items() if (found := columns_of(header))}
     # Kaggle's challenge has a CSV of everything beside one of the training rows alone.
@@ -106,7 +107,10 @@ def _contained_chunks(container: Container, reading: Reading, root_name: str = "
         if headers:
             path, header = next(iter(headers.items()))
             raise UserError(wrong_header(f"{container.where}: {printable(path)}", header))
-        raise UserError(f"{container.where} holds no JPEG or PNG image in class folders and no CSV: give {FORMS}")
+        first = f" ({printable(files[0].path)} {files[0].left_out})" if files else ""
+        raise UserError(
+            f"{container.where} holds no JPEG or PNG image in class folders and no CSV{first}: give {FORMS}"
+        )
     return image_chunks(files, container, reading.resize)
 
 

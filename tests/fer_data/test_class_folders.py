@@ -9,6 +9,7 @@ from fer_data.errors import UserError
 from fer_data.sources import open_source
 from tests.fer_data.raw_forms import (
     complaint,
+    csv,
     faces,
     jpeg,
     png,
@@ -176,6 +177,20 @@ def test_links_are_followed_inside_the_folder_and_rejected_where_they_lead_out_o
             "nowhere": "is a link to a file that does not exist",
             "device": "is a link to a file outside of the folder: copy the file",
         }
+
+
+def test_a_link_to_a_csv_outside_of_the_folder_is_not_followed(tmp_path):
+    write(tmp_path / "secret.csv", csv())
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "fer2013.csv").symlink_to(tmp_path / "secret.csv")
+    assert "(fer2013.csv is a link to a file outside of the folder: copy the file)" in complaint(str(tmp_path / "t"))
+
+
+def test_what_is_no_image_may_lie_anywhere(tmp_path):
+    files = {"train/sad/a.png": png(faces(1)[0]), "happy/notes.txt": b"no image", "docs/x/y": b"no image"}
+    rows, rejected = read(write(tmp_path / "t", files))
+    assert [row["image_id"] for row in rows] == ["a"]
+    assert rejected == []
 
 
 def test_a_link_to_a_folder_is_refused(tmp_path):
