@@ -1,7 +1,7 @@
 """The CSV forms of FER-2013: `emotion,pixels,Usage` in any order of columns, one image to a line.
 
 Without the column Usage all rows are training rows. A CSV is read once, in blocks of whole lines that are parsed apart
-from each other. A row's id is its usage and its number, counted from 1 after the header.
+from each other. A row's id is its usage, or "row" where there is none, and its number, counted from 1 after the header.
 """
 
 import csv
@@ -60,7 +60,7 @@ class CsvBlock:
                 shown = usage_field.decode(errors="replace")[:40]
                 known = "Training, PublicTest or PrivateTest"
                 raise UserError(f"{self.name}, row {number}: Usage is {shown!r}: it must be {known}")
-            image_id = f"{usage}-{number:08d}"
+            image_id = f"{usage if 'usage' in values else 'row'}-{number:08d}"
             try:
                 label = self._label(number, values["emotion"], usage_field)
                 face = _face(values["pixels"])

@@ -107,4 +107,5 @@ def test_a_csv_without_the_column_usage_has_training_rows(tmp_path):
     rows = [f"{i},{' '.join(map(str, face.ravel()))}" for i, face in enumerate(faces_)]
     rows_, rejected = read(write(tmp_path / "train.csv", "\n".join(["emotion,pixels", *rows]).encode()))
     assert content(rows_) == {("training", i, face.tobytes()) for i, face in enumerate(faces_)}
+    assert [row["image_id"] for row in rows_] == ["row-00000001", "row-00000002", "row-00000003"]
     assert rejected == []
