@@ -1,4 +1,4 @@
-"""Read members of zip and tar.gz archives that nobody vouches for. Nothing is extracted to disk.
+"""Read members of zip, tar and gzip archives that nobody vouches for. Nothing is extracted under its own name.
 
 Every member's path and kind is checked, not only those that are used: absolute paths, `..` and links are refused. So
 are archives that would expand beyond all proportion, whatever sizes they declare.
@@ -10,19 +10,21 @@ import lzma
 import shutil
 import stat
 import struct
+import sys
 import tarfile
 import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO
+from typing import IO, cast
 
 from pyarrow import fs
 
+from fer_data.containers import HEAD_BYTES
 from fer_data.errors import UserError
 from fer_data.images import MAX_IMAGE_BYTES, BadImage
 from fer_data.storage import is_remote, one_line, redacted, reported, resolve
@@ -49,45 +51,52 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Zip:
-    """The zip at `uri`, as it was when its size and time were noted. Pickles; opened once per process."""
+    """The zip at `uri`, as it was when its size and time were noted: a `Container` and its `Reader`.
+
+    It is opened once per process.
+    """
 
     uri: str
     size: int
     mtime_ns: int | None
+    concurrency: int = 1
+    most_at_once: int = sys.maxsize
 
-    def members(self) -> list[str]:
+    @property
+    def where(self) -> str:
+        return redacted(self.uri)
+
+    def paths(self) -> list[str]:
         """The paths of its files, in archive order.
 
         Raises UserError when the archive is damaged, encrypted, unsafe or swells too much.
         """
-        where = redacted(self.uri)
         members = _opened(self).infolist()
         seen: set[str] = set()
         for member in members:
             _check_path(self.uri, member.orig_filename)
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise UserError(f"{where}: {_shown(member.filename)} is a link: links are not followed")
+                raise UserError(f"{self.where}: {_shown(member.filename)} is a link: links are not followed")
             if member.flag_bits & 0x1:
-                raise UserError(f"{where}: {_shown(member.filename)} is encrypted: remove the password")
+                raise UserError(f"{self.where}: {_shown(member.filename)} is encrypted: remove the password")
             if member.filename in seen:
-                raise UserError(f"{where}: {_shown(member.filename)} occurs twice: which one is meant?")
+                raise UserError(f"{self.where}: {_shown(member.filename)} occurs twice: which one is meant?")
             seen.add(member.filename)
         _check_expansion(self.uri, sum(member.file_size for member in members), self.size)
         return [member.filename for member in members if not member.is_dir()]
 
-    def read_image(self, path: str) -> bytes:
-        """The bytes of an image. Safe to call from several threads.
+    def head(self, path: str) -> bytes:
+        return self._read(path, HEAD_BYTES)
 
-        Raises BadImage when that member is damaged, UserError when it is larger than any image should be.
-        """
-        archive = _opened(self)
-        member = archive.getinfo(path)
-        if member.file_size > MAX_IMAGE_BYTES:
-            size = f"{member.file_size:,} bytes"
-            raise UserError(f"{redacted(self.uri)}: {_shown(path)} has {size}: no image here is that large")
+    def read(self, path: str) -> bytes:
+        """See `Container`. Raises UserError, too, when the member is larger than any image should be."""
+        check_image_size(self.uri, path, _opened(self).getinfo(path).file_size)
+        return self._read(path, MAX_IMAGE_BYTES + 1)
+
+    def _read(self, path: str, limit: int) -> bytes:
         try:
-            with archive.open(member) as stream:
-                return stream.read(MAX_IMAGE_BYTES + 1)
+            with _opened(self).open(path) as stream:
+                return stream.read(limit)
         except _DAMAGE as error:
             raise BadImage(f"is damaged in the archive ({one_line(error, 80)})") from error
 
@@ -96,6 +105,9 @@ class Zip:
         """A stream of one member; damage met while it is read is a UserError."""
         with damage_reported(self.uri), _opened(self).open(path) as stream:
             yield stream
+
+    def reader(self, paths: Sequence[str]) -> "Zip":
+        return self
 
 
 def open_zip(uri: str) -> Zip:
@@ -109,7 +121,7 @@ def open_zip(uri: str) -> Zip:
 def tar_members(uri: str) -> Iterator[tuple[str, IO[bytes]]]:
     """Path and stream of each file in the tar or tar.gz at `uri`, in one pass: read a stream before going on.
 
-    Raises UserError as `Zip.members` does, when the offending member is reached.
+    Raises UserError as `Zip.paths` does, when the offending member is reached.
     """
     size = _file_info(uri).size
     filesystem, path = resolve(uri)
@@ -133,6 +145,24 @@ def tar_members(uri: str) -> Iterator[tuple[str, IO[bytes]]]:
                 yield member.name, content
         while stream.read(2**20):  # to the end of the file, where gzip keeps its checksum
             pass
+
+
+@contextmanager
+def gunzipped(uri: str) -> Iterator[IO[bytes]]:
+    """What is in the gzip file at `uri`, as a stream. Damage, and too much of it, are a UserError."""
+    size = _file_info(uri).size
+    filesystem, path = resolve(uri)
+    with reported(uri):
+        raw = filesystem.open_input_stream(path, compression=None)
+    with raw, damage_reported(uri):
+        stream = _Limited(gzip.GzipFile(fileobj=io.BufferedReader(raw, 2**20)), uri, size)
+        yield cast(IO[bytes], stream)
+
+
+def check_image_size(uri: str, path: str, size: int) -> None:
+    """Raises UserError when the image at `path` in the archive `uri` is larger than any image should be."""
+    if size > MAX_IMAGE_BYTES:
+        raise UserError(f"{redacted(uri)}: {_shown(path)} has {size:,} bytes: no image here is that large")
 
 
 _OPENING = threading.Lock()

@@ -22,7 +22,7 @@ from pyarrow import fs
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, ROW_GROUP_ROWS, Manifest, Part, RowGroup
 from fer_data.near_copies.table import NEAR_COPIES, NEAR_COPIES_SCHEMA
-from fer_data.rows import SCHEMA
+from fer_data.rows import SCHEMA, SCHEMA_WITH_VOTES
 from fer_data.storage import absolute, join, one_line, read_file, redacted, reported, resolve
 
 
@@ -61,6 +61,11 @@ class PreparedDataset:
         if table.num_rows != group.rows:
             raise UserError(_prepare_again(uri, f"has {table.num_rows} rows in a group of {group.rows}"))
         return table
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns: those of SCHEMA, and `votes` where annotators have voted."""
+        return _read_footer(join(self.uri, self.manifest.parts[0].name)).schema.to_arrow_schema().names
 
     def near_copies(self) -> pa.Table | None:
         """The images whose photograph occurs again, a table of NEAR_COPIES_SCHEMA; None if they were not looked for.
@@ -118,7 +123,7 @@ def _check_footer(uri: str, part: Part) -> None:
     groups = -(-part.rows // ROW_GROUP_ROWS)
     if footer.num_rows != part.rows or footer.num_row_groups != groups:
         raise UserError(_prepare_again(part_uri, f"has {footer.num_rows} rows, not {part.rows}"))
-    if not columns.equals(SCHEMA):
+    if not columns.equals(SCHEMA) and not columns.equals(SCHEMA_WITH_VOTES):
         raise UserError(_prepare_again(part_uri, "has other columns than a prepared data set"))
 
 

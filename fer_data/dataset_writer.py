@@ -23,7 +23,7 @@ from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, SCHEMA_VERSION, Manifest, Part
 from fer_data.near_copies.table import NEAR_COPIES, Find, near_copies_table
-from fer_data.rows import SCHEMA, USAGES, pixels_of
+from fer_data.rows import USAGES, pixels_of
 from fer_data.storage import absolute, is_remote, redacted, reported, resolve
 
 PART_ROWS = 64 * ROW_GROUP_ROWS
@@ -40,7 +40,7 @@ def write_dataset(
     near_copies_up_to: int | None = None,
     overwrite: bool = False,
 ) -> Manifest:
-    """Writes tables of SCHEMA (see `rows.rows_table`) as the data set `out`, with few rows in memory at a time.
+    """Writes tables of one schema (see `rows.rows_table`) as the data set `out`, with few rows in memory at a time.
 
     Rows of one usage keep their order. `rejected`, pairs of image id and reason, is read after the last table.
     `near_copies` finds the images that show the same photograph, unless there are more rows than `near_copies_up_to`;
@@ -130,13 +130,16 @@ class _UsageWriter:
         pixels = pixels_of(group)
         self.class_counts += np.bincount(labels, minlength=len(CLASSES))
         self._auditor.add(self.usage, labels, group.column("pixels_hash").to_numpy(), pixels)
+        if "votes" in group.column_names:
+            self.digests.setdefault("votes", blake2b(digest_size=16))
+            self.digests["votes"].update(group.column("votes").combine_chunks().flatten().to_numpy().tobytes())
         # Each column has its own digest, so that the fingerprint does not depend on where groups and parts begin.
         for image_id in group.column("image_id").to_pylist():
             self.digests["image_id"].update(image_id.encode() + b"\0")
         self.digests["label"].update(labels.tobytes())
         self.digests["pixels"].update(pixels.data)
         if self._file is None:
-            self._file = self._open_file()
+            self._file = self._open_file(group.schema)
         self._file.write_table(group, row_group_size=ROW_GROUP_ROWS)
         self._file_rows += group.num_rows
         if self._file_rows >= PART_ROWS:
@@ -145,11 +148,11 @@ class _UsageWriter:
     def _part_name(self) -> str:
         return f"part-{self.usage}-{len(self.parts):05d}.parquet"
 
-    def _open_file(self) -> pq.ParquetWriter:
+    def _open_file(self, schema: pa.Schema) -> pq.ParquetWriter:
         # Uncompressed: neither lz4 nor zstd shrinks grey faces by even 1 %.
         return pq.ParquetWriter(
             f"{self._folder}/{self._part_name()}",
-            SCHEMA,
+            schema,
             filesystem=self._filesystem,
             compression="none",
             use_dictionary=["usage", "label"],

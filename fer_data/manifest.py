@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from fer_data.audit import REPEATED, Finding
+from fer_data.emotions import CLASSES
 
 SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 1024
@@ -50,6 +51,10 @@ class Manifest:
     def rows(self, usage: str) -> int:
         """How many rows of `usage` there are: 0 when there are none."""
         return sum(self.counts.get(usage, {}).values())
+
+    def classes_without_images(self) -> list[str]:
+        """The classes of which no usage has an image."""
+        return [label for label in CLASSES if not any(counts[label] for counts in self.counts.values())]
 
     @property
     def near_copies(self) -> bool:

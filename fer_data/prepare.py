@@ -1,8 +1,10 @@
 """From any raw form to a prepared data set: into a folder of the user's, or on first use into a cache."""
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -13,15 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from fer_data.class_maps import OUR_NAMES, ClassMap
 from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
+from fer_data.division import Division, divide
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.near_copies.table import Copies, Progress
 from fer_data.parallel import Run, run_on_threads
+from fer_data.reading import Reading
 from fer_data.rows import Decoded
 from fer_data.sources import FORMS, Chunk, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
+from fer_data.votes import Votes
 
 MAX_REJECTED = 0.01
 NEAR_COPIES_AUTO = 70_000
@@ -33,6 +39,9 @@ def prepare(
     out: str,
     *,
     resize: bool = False,
+    classes: ClassMap = OUR_NAMES,
+    division: Division | None = None,
+    votes: Votes | None = None,
     max_rejected: float = MAX_REJECTED,
     run: Run = run_on_threads,
     near_copies: Literal["auto", "on", "off"] = "auto",
@@ -41,10 +50,12 @@ def prepare(
 ) -> PreparedDataset:
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
-    `resize` admits images of any size and colour. `max_rejected` is the largest fraction (0 to 1) of rows that may
-    be unusable. `run` does the work; the result is the same to the byte whichever it is. `near_copies` is on, off, or
-    auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much of that search is done, 0 to 1. Raises UserError
-    when an argument or the data are at fault, and then leaves nothing behind.
+    `resize` admits images of any size and colour. `classes` says what the source calls the classes. `division` divides
+    images of which the source does not say which train and which test. `votes` label the rows of a CSV. `max_rejected`
+    is the largest fraction (0 to 1) of rows that may be unusable. `run` does the work; the result is the same to the
+    byte whichever it is. `near_copies` is on, off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much
+    of that search is done, 0 to 1. Raises UserError when an argument or the data are at fault, and then leaves nothing
+    behind.
     """
     if not 0 <= max_rejected <= 1:
         raise UserError(f"--max-rejected {max_rejected}: give a fraction from 0 to 1")
@@ -52,18 +63,20 @@ def prepare(
     if is_prepared(raw_uri):
         raise UserError(f"{redacted(raw_uri)} is a prepared data set already: use it as it is")
     check_destination(out, overwrite)
-    source = open_source(raw_uri, resize)
-    rejected: list[tuple[str, str]] = []
-    rows = _kept(run(_decoded, None, source.chunks), rejected, max_rejected, redacted(raw_uri))
-    write_dataset(
-        rows,
-        out,
-        source.name,
-        rejected=rejected,
-        near_copies=None if near_copies == "off" else partial(_find_copies, progress=progress, run=run),
-        near_copies_up_to=NEAR_COPIES_AUTO if near_copies == "auto" else None,
-        overwrite=overwrite,
-    )
+    group_by = division.group_by if division else None
+    source = open_source(raw_uri, Reading(resize, classes, divide=division is not None, group_by=group_by, votes=votes))
+    decoded = _Decodings(run(_decoded, None, source.chunks), max_rejected, redacted(raw_uri))
+    search = None if near_copies == "off" else partial(_find_copies, progress=progress, run=run)
+    few = NEAR_COPIES_AUTO if near_copies == "auto" else None
+    write = partial(write_dataset, source_name=source.name, rejected=decoded.no_rows)
+    if division is None:
+        write(decoded.tables(), out, near_copies=search, near_copies_up_to=few, overwrite=overwrite)
+    else:
+        with tempfile.TemporaryDirectory(prefix="fer_data-") as folder:
+            undivided = join(folder, "undivided")
+            write(decoded.tables(), undivided, near_copies=search, near_copies_up_to=few)
+            tables, copies = divide(open_dataset(undivided), decoded.groups, division)
+            write(tables, out, near_copies=copies, overwrite=overwrite)
     return open_dataset(out)
 
 
@@ -89,7 +102,7 @@ def open_or_prepare(
     data_uri = absolute(data_uri)
     if is_prepared(data_uri):
         return open_dataset(data_uri)
-    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies")
+    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies, images by content")
     place = str(cache_folder() / key)
     damaged = False
     if is_prepared(place):
@@ -123,22 +136,35 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer_data"
 
 
-def _kept(
-    decoded: Iterable[Decoded], rejected: list[tuple[str, str]], max_rejected: float, where: str
-) -> Iterator[pa.Table]:
-    """The tables that have rows. At the end `rejected` is complete; UserError if that is too many."""
-    kept = 0
-    for piece in decoded:
-        rejected.extend(piece.rejected)
-        kept += piece.table.num_rows
-        if piece.table.num_rows:
-            yield piece.table
-    if len(rejected) > max_rejected * (kept + len(rejected)):
-        image_id, reason = rejected[0]
-        raise UserError(
-            f"{where}: {len(rejected):,} of {kept + len(rejected):,} rows are unusable, more than "
-            f"{max_rejected:.3%}; the first, {image_id}, {reason}: mend them or raise --max-rejected"
-        )
+@dataclass
+class _Decodings:
+    """The pieces of a source, as they are decoded. What is no row, and the groups of the rows, are complete at the end.
+
+    `where` is what messages call the source.
+    """
+
+    pieces: Iterable[Decoded]
+    max_rejected: float
+    where: str
+    no_rows: list[tuple[str, str]] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The tables that have rows. Raises UserError at the end if too many rows were unusable."""
+        kept, rejected = 0, list[tuple[str, str]]()
+        for piece in self.pieces:
+            rejected += piece.rejected
+            self.no_rows += [*piece.rejected, *piece.left_out]
+            self.groups += piece.groups
+            kept += piece.table.num_rows
+            if piece.table.num_rows:
+                yield piece.table
+        if len(rejected) > self.max_rejected * (kept + len(rejected)):
+            image_id, reason = rejected[0]
+            raise UserError(
+                f"{self.where}: {len(rejected):,} of {kept + len(rejected):,} rows are unusable, more than "
+                f"{self.max_rejected:.3%}; the first, {image_id}, {reason}: mend them or raise --max-rejected"
+            )
 
 
 def rejected_reasons(dataset: PreparedDataset) -> list[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """The rows of a data set: the columns of its tables, images to columns and back, and the hash of an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -18,15 +18,25 @@ SCHEMA: pa.Schema = pa.schema(
         ("pixels_hash", pa.uint64()),
     ]
 )
+VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")
+"""What annotators of FER+ could choose: seven expressions like ours, contempt, "I do not know" and "no face"."""
+SCHEMA_WITH_VOTES: pa.Schema = SCHEMA.append(pa.field("votes", pa.list_(pa.int8(), len(VOTED))))
+"""The columns of a data set that was labelled by votes: how many annotators chose each of VOTED."""
 USAGES = ("training", "public_test", "private_test", "test")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The rows of one piece of a source: a table of SCHEMA, and (image_id, reason) of each rejected row."""
+    """The rows of one piece of a source, and (image_id, reason) of what became no row.
+
+    `table` is one of SCHEMA, or of SCHEMA_WITH_VOTES. Rejected rows are unusable. Others are `left_out` as they should
+    be: ignored classes, files that are no images. `groups` says whose picture each row is, where anyone asked.
+    """
 
     table: pa.Table
     rejected: list[tuple[str, str]]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
 
 def rows_table(
@@ -34,8 +44,9 @@ def rows_table(
     usages: str | Sequence[str],
     labels: np.ndarray,
     pixels: np.ndarray,
+    votes: np.ndarray | None = None,
 ) -> pa.Table:
-    """A table of SCHEMA, with the hash of each image.
+    """A table of SCHEMA, with the hash of each image, or of SCHEMA_WITH_VOTES if there are `votes`, int8 [n, 10].
 
     Takes n image ids, one usage for all rows or n of them, labels [n] from 0 to 6, and pixels
     uint8 [n, 48, 48], [n, 48, 48, 1] or [n, 2304].
@@ -50,7 +61,11 @@ def rows_table(
         pa.FixedSizeBinaryArray.from_buffers(pa.binary(PIXELS), count, [None, pa.py_buffer(flat)]),
         pa.array(hashes_of(flat)),
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    if votes is None:
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
+    flat_votes = pa.array(np.ascontiguousarray(votes, np.int8).ravel())
+    columns.append(pa.FixedSizeListArray.from_arrays(flat_votes, len(VOTED)))
+    return pa.Table.from_arrays(columns, schema=SCHEMA_WITH_VOTES)
 
 
 def pixels_of(table: pa.Table) -> np.ndarray:

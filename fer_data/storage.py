@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from pyarrow import ArrowException, fs
@@ -92,6 +93,15 @@ def read_file(uri: str, limit: int | None = None) -> bytes:
     return content
 
 
+@contextmanager
+def opened(uri: str) -> Iterator[IO[bytes]]:
+    """A stream of the file at `uri`, as it is. Raises UserError where there is none, or storage refuses."""
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        with filesystem.open_input_stream(path, compression=None) as stream:
+            yield stream
+
+
 def write_file(uri: str, content: bytes) -> None:
     """Write a whole file: readers see the old one or the new. Raises UserError where storage refuses."""
     with reported(uri, "write"):
@@ -145,7 +155,7 @@ def reported(uri: str, doing: str = "read") -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{redacted(uri)} does not exist: check the path") from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UserError(f"{redacted(uri)} holds a file name that is not UTF-8: rename it") from error
     except (OSError, ArrowException) as error:
         raise StorageError(f"cannot {doing} {redacted(uri)}: {one_line(error)}") from error

@@ -41,6 +41,7 @@ OTHERS = {"make", "pip", "ray", "docker", "kubectl", "sed", "export", "."}
 
 RUN = {
     "python jobs/prepare_data.py fer2013.zip": "",
+    "python jobs/prepare_data.py pictures": "",
     "python -m live --source clip.mp4": "",
     "python -m cluster.sizing": "",
 }
@@ -58,13 +59,17 @@ RUN_SLOWLY = {
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Path:
-    """A folder with the code, a small data set, a video and a photograph; it is the home folder too."""
+    """A folder with the code, a small data set, pictures, a video and a photograph; it is the home folder too."""
     folder = tmp_path_factory.mktemp("desk")
     for package in PACKAGES:
         (folder / package).symlink_to(REPOSITORY / package)
     with zipfile.ZipFile(folder / "fer2013.zip", "w") as archive:
         for path, content in tree(140).items():
             archive.writestr(path, content)
+    for i, (path, content) in enumerate(tree(140).items()):
+        picture = folder / "pictures" / path.split("/")[1] / f"S{i // 7:03d}_{i % 7}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(content)
     write_video(folder / "clip.mp4", walk(10))
     cv2.imwrite(str(folder / "photo.jpg"), photograph())
     return folder

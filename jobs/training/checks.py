@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.splits import Split
 from fer_data.storage import absolute, redacted
 from fer_models.card import Card
 from fer_models.catalogue import NETWORKS, Preprocessing
@@ -13,6 +15,12 @@ from jobs.training.schedule import History, why_finished
 
 FIRST_CALL = 3
 """The first call that `--profile` records. Earlier calls trace, compile and measure the time of a step."""
+
+
+def missing_line(training: Split) -> list[str]:
+    """A warning if there are classes of which `training` has no image; else nothing."""
+    missing = [label for label, count in zip(CLASSES, training.class_counts, strict=True) if not count]
+    return [f"warning: no training image of {', '.join(missing)}: the network cannot learn it"] if missing else []
 
 
 def absolute_paths(config: TrainConfig) -> TrainConfig:

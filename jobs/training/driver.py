@@ -18,7 +18,7 @@ from fer_data.storage import absolute, is_remote, join, redacted, resolve, write
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
-from jobs.training.checks import check_profile, check_shares, check_sources
+from jobs.training.checks import check_profile, check_shares, check_sources, missing_line
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
@@ -76,6 +76,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         f"{config.model} on {plan.training.num_rows:,} training and {plan.validation.num_rows:,} validation images"
         + f", {options.workers} worker(s) of {resources.cpus} CPU(s)"
         + (" and a GPU" if resources.gpus else ""),
+        *missing_line(plan.training),
         *seen_line(plan.unseen),
         f"run {redacted(folder.uri)}",
         sep="\n",

@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.reading import Reading
 from fer_data.sources import open_source
 
 CSV_USAGE = {"training": "Training", "public_test": "PublicTest", "private_test": "PrivateTest"}
@@ -90,9 +91,9 @@ def write(path: Path, content: bytes | Mapping[str, bytes]) -> str:
     return str(path)
 
 
-def read(uri: str, resize: bool = False) -> tuple[list[dict], list[tuple[str, str]]]:
+def read(uri: str, resize: bool = False, **reading) -> tuple[list[dict], list[tuple[str, str]]]:
     """Every row of a source, decoded here and now, and the rejected ones."""
-    pieces = [chunk.decode() for chunk in open_source(uri, resize).chunks]
+    pieces = [chunk.decode() for chunk in open_source(uri, Reading(resize, **reading)).chunks]
     rows = [row for piece in pieces for row in piece.table.to_pylist()]
     return rows, [row for piece in pieces for row in piece.rejected]
 

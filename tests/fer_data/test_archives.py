@@ -1,5 +1,6 @@
 """Archives that are truncated, damaged, unsafe or bombs are refused in one line."""
 
+import gzip
 import io
 import stat
 import tarfile
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from fer_data import archives
 from fer_data.errors import UserError
+from fer_data.unpacked import Unpacked
 from tests.fer_data.raw_forms import (
     complaint,
     csv,
@@ -23,7 +25,13 @@ from tests.fer_data.raw_forms import (
     zipped,
 )
 
-ARCHIVES = {"tree.zip": zipped(tree(3)), "csv.zip": zipped({"a.csv": csv(3)}), "csv.tar.gz": tar_gz({"a.csv": csv(3)})}
+ARCHIVES = {
+    "tree.zip": zipped(tree(3)),
+    "csv.zip": zipped({"a.csv": csv(3)}),
+    "csv.tar.gz": tar_gz({"a.csv": csv(3)}),
+    "tree.tar.gz": tar_gz(tree(3)),
+    "csv.gz": gzip.compress(csv(3)),
+}
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
@@ -81,18 +89,27 @@ def test_a_link_or_device_in_a_tar_is_refused(kind, tmp_path):
         read(str(tmp_path / "x.tar.gz"))
 
 
-def test_an_image_larger_than_any_face_is_refused(tmp_path):
-    files = {"train/sad/a.png": bytes(archives.MAX_IMAGE_BYTES + 1)}
-    with pytest.raises(UserError, match="no image here is that large"):
-        read(write(tmp_path / "x.zip", zipped(files)))
-
-
 @pytest.mark.parametrize("form", ["zip", "tar.gz"])
+def test_an_image_larger_than_any_face_is_refused(form, tmp_path):
+    files = {"train/sad/a.png": png(faces(1)[0]) + bytes(archives.MAX_IMAGE_BYTES)}
+    with pytest.raises(UserError, match="no image here is that large"):
+        read(write(tmp_path / f"x.{form}", zipped(files) if form == "zip" else tar_gz(files)))
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.gz", "csv.gz"])
 def test_an_archive_that_expands_beyond_proportion_is_refused(form, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 2**20)
-    files = {"a.csv": csv(3), "zeros.bin": bytes(20 * 2**20)}
+    zeros = bytes(20 * 2**20)
+    files = {"a.csv": csv(3), "zeros.bin": zeros}
+    pack = {"zip": zipped, "tar.gz": tar_gz, "csv.gz": lambda _: gzip.compress(csv(3) + zeros)}[form]
     with pytest.raises(UserError, match="would expand"):
-        read(write(tmp_path / f"x.{form}", zipped(files) if form == "zip" else tar_gz(files)))
+        read(write(tmp_path / f"x.{form}", pack(files)))
+
+
+def test_what_is_no_image_in_a_tar_takes_no_room_on_the_disk(tmp_path):
+    files = {"train/sad/a.png": png(faces(1)[0]), "train/sad/zeros.png": bytes(50 * 2**20)}
+    unpacked = Unpacked(write(tmp_path / "x.tar.gz", tar_gz(files)), lambda path, head: False)
+    assert sum(len(data) for data in unpacked.reader(list(files)).files.values()) < 10_000
 
 
 def test_a_zip_that_lies_about_a_members_size_is_held_to_it(tmp_path):

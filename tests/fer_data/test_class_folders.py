@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from fer_data.errors import UserError
+from fer_data.sources import open_source
 from tests.fer_data.raw_forms import (
     complaint,
+    csv,
     faces,
     jpeg,
     png,
     read,
+    tar_gz,
     write,
     zipped,
 )
@@ -122,3 +125,81 @@ def test_a_file_name_that_is_not_utf8_is_told_not_a_traceback(tmp_path):
     write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0])})
     (tmp_path / "t" / "train" / os.fsdecode(b"\xff.png")).write_bytes(b"")
     assert "not UTF-8" in complaint(str(tmp_path / "t"))
+
+
+@pytest.mark.parametrize("form", ["t", "t.zip", "t.tar.gz"])
+def test_images_are_known_by_their_content_whatever_their_names_end_in(form, tmp_path):
+    a, b, c, d = faces(4)
+    files = {"happy/a.jfif": png(a), "happy/b.jpe": png(b), "happy/c": png(c), "happy/S001_001": png(d)}
+    pack = {"t": lambda files: files, "t.zip": zipped, "t.tar.gz": tar_gz}[form]
+    rows, rejected = read(write(tmp_path / form, pack({f"train/{path}": data for path, data in files.items()})))
+    assert {row["image_id"] for row in rows} == {"a", "b", "c", "S001_001"}
+    assert rejected == []
+
+
+@pytest.mark.parametrize("form", ["t", "t.zip", "t.tar.gz"])
+def test_every_file_is_a_row_or_named_with_the_reason_why_not(form, tmp_path):
+    files = {
+        "train/sad/a.png": png(faces(1)[0]),
+        "train/sad/a.txt": b"a caption",  # It does not change the id of a.png.
+        "train/sad/film.mp4": b"\0" * 5000,
+        "train/sad/torn.jpg": b"torn",
+        "labels.csv": b"image,label\n",
+        "notes/README": b"hello",
+    }
+    pack = {"t": lambda files: files, "t.zip": zipped, "t.tar.gz": tar_gz}[form]
+    pieces = [chunk.decode() for chunk in open_source(write(tmp_path / form, pack(files))).chunks]
+    assert [row["image_id"] for piece in pieces for row in piece.table.to_pylist()] == ["a"]
+    assert [row for piece in pieces for row in piece.rejected] == [("torn", "is neither a JPEG nor a PNG image")]
+    left_out = {image_id: reason for piece in pieces for image_id, reason in piece.left_out}
+    assert left_out == dict.fromkeys(["a.txt@train/sad", "film", "labels", "README"], "is no image")
+
+
+def test_an_image_without_a_suffix_in_an_unknown_class_folder_is_not_lost(tmp_path):
+    files = {"train/sad/a.png": png(faces(1)[0]), "train/contempt/S001_001": png(faces(1)[0])}
+    assert "unknown class folder 'contempt'" in complaint(write(tmp_path / "t", files))
+
+
+def test_links_are_followed_inside_the_folder_and_rejected_where_they_lead_out_or_nowhere(tmp_path):
+    write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0]), "train/fear/b.png": png(faces(2)[1])})
+    write(tmp_path / "secret.png", png(faces(1)[0]))
+    folder = tmp_path / "t" / "train" / "sad"
+    (folder / "inside.png").symlink_to("../fear/b.png")
+    (folder / "outside.png").symlink_to(tmp_path / "secret.png")
+    (folder / "nowhere.png").symlink_to("gone.png")
+    (folder / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "link").symlink_to("t")
+    for root in ("t", "link"):
+        rows, rejected = read(str(tmp_path / root))
+        assert {row["image_id"] for row in rows} == {"a", "b", "inside"}
+        assert dict(rejected) == {
+            "outside": "is a link to a file outside of the folder: copy the file",
+            "nowhere": "is a link to a file that does not exist",
+            "device": "is a link to a file outside of the folder: copy the file",
+        }
+
+
+def test_a_link_to_a_csv_outside_of_the_folder_is_not_followed(tmp_path):
+    write(tmp_path / "secret.csv", csv())
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "fer2013.csv").symlink_to(tmp_path / "secret.csv")
+    assert "(fer2013.csv is a link to a file outside of the folder: copy the file)" in complaint(str(tmp_path / "t"))
+
+
+def test_what_is_no_image_may_lie_anywhere(tmp_path):
+    files = {"train/sad/a.png": png(faces(1)[0]), "happy/notes.txt": b"no image", "docs/x/y": b"no image"}
+    rows, rejected = read(write(tmp_path / "t", files))
+    assert [row["image_id"] for row in rows] == ["a"]
+    assert rejected == []
+
+
+def test_a_link_to_a_folder_is_refused(tmp_path):
+    write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0])})
+    (tmp_path / "t" / "train" / "happy").symlink_to("..")
+    assert "t: train/happy is a link to a folder, which is not followed" in complaint(str(tmp_path / "t"))
+
+
+def test_a_file_that_is_no_plain_one_is_rejected(tmp_path):
+    write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0])})
+    os.mkfifo(tmp_path / "t" / "train" / "sad" / "b.png")
+    assert read(str(tmp_path / "t"))[1] == [("b", "is no plain file")]

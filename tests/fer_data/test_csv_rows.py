@@ -34,6 +34,8 @@ BAD_ROWS = [
     ("3,1 2 3", "has 2 fields"),
     ("3,1 2,3,Training", "has 4 fields"),
     ('3,"1 2', "fields"),
+    (",,", "is empty"),
+    (csv_row(usage=""), "has no Usage"),
 ]
 
 
@@ -53,7 +55,7 @@ def test_an_unknown_usage_stops_the_reader_and_names_the_row(tmp_path):
         read(write(tmp_path / "x.csv", text.encode()))
 
 
-@pytest.mark.parametrize("header", ["label,pixels,Usage", "emotion,pixels", "0,1 2 3,Training", "emotion;pixels;Usage"])
+@pytest.mark.parametrize("header", ["label,pixels,Usage", "0,1 2 3,Training", "emotion;pixels;Usage"])
 @pytest.mark.parametrize("form", ["csv", "zip", "tar.gz"])
 def test_a_wrong_header_is_shown_beside_the_right_one(header, form, tmp_path):
     text = f"{header}\n{csv_row()}\n".encode()

@@ -7,6 +7,7 @@ import pytest
 from pyarrow import fs
 
 from fer_data.dataset import PreparedDataset, open_dataset
+from fer_data.division import Division
 from fer_data.errors import UserError
 from fer_data.prepare import open_or_prepare, prepare
 from fer_data.splits import split
@@ -29,6 +30,17 @@ def _upload(uri: str, files_: dict[str, bytes]) -> None:
     for name, data in files_.items():
         with filesystem.open_output_stream(f"{path}/{name}", compression=None) as stream:
             stream.write(data)
+
+
+@pytest.mark.parametrize("form", ["folders", "folders.tar.gz"])
+def test_class_folders_are_divided_in_s3_as_on_the_disk(form, bucket, tmp_path):
+    raw = {f"{path.split('/')[1]}/{i}.png": image for i, (path, image) in enumerate(tree(40).items())}
+    _upload(f"{bucket}/folders" if form == "folders" else bucket, raw if form == "folders" else {form: tar_gz(raw)})
+    division = Division((0.8, 0.2), 0, r"\d")
+    here = prepare(write(tmp_path / "raw", raw), str(tmp_path / "here"), division=division)
+    there = prepare(f"{bucket}/{form}", str(tmp_path / "there"), division=division)
+    assert here.manifest.fingerprint == there.manifest.fingerprint
+    assert sum(there.manifest.rows(usage) for usage in there.manifest.counts) == 40
 
 
 @pytest.mark.parametrize("form", ["tree", "tree.zip", "csv.csv", "csv.zip", "csv.tar.gz"])

@@ -95,6 +95,19 @@ def test_a_mistake_in_the_data_is_one_line_and_exit_code_2_and_leaves_nothing(mi
         (("raw.csv",), "--out"),
         (("raw.csv", "--out", "out", "--max-rejected", "1.5"), "--max-rejected must be in 0 to 1 (it is 1.5)"),
         (("raw.csv", "--out", "out", "--max-rejected", "nan"), "--max-rejected must be in 0 to 1 (it is nan)"),
+        (
+            ("raw.csv", "--out", "out", "--split-shares", "0.8", "0.1"),
+            "must be two or three numbers above 0 that sum to 1",
+        ),
+        (("raw.csv", "--out", "out", "--split-shares", "0.8", "0.2"), "raw.csv has the column Usage"),
+        (("raw.csv", "--out", "out", "--group-by", "x"), "--group-by needs --split-shares (it is x)"),
+        (("raw.csv", "--out", "out", "--split-shares", ".8", ".2", "--group-by", "("), "--group-by '(' is no regular"),
+        (
+            ("raw.csv", "--out", "out", "--class-map", "ck"),
+            "--class-map ck: there is no such map: give affectnet, raf-db",
+        ),
+        (("raw.csv", "--out", "out", "--labels", "none.csv"), "none.csv does not exist"),
+        (("raw.csv", "--out", "out", "--labels", "raw.csv"), "--labels raw.csv: the header is 'emotion,pixels,Usage'"),
         (("raw.csv", "--out", "out", "--workers", "0"), "--workers must be 1 or more (it is 0)"),
         (("raw.csv", "--out", "out", "--wrokers", "2"), "--wrokers"),
         (("raw.csv", "--out", "raw.csv"), "raw.csv is a file"),
@@ -132,6 +145,26 @@ def test_counts_audit_and_reasons_are_printed(capsys, tmp_path):
     assert "1 rows: pixels are not numbers between spaces" in printed
     assert f"Prepared in {out}" in printed
     assert open_dataset(out).manifest.rows("training") == 3
+
+
+def test_pictures_in_class_folders_are_divided_and_what_is_missing_or_left_out_is_printed(capsys, tmp_path):
+    dice = np.random.default_rng(0)
+    for number, count in {3: 20, 5: 10, 7: 3}.items():
+        (tmp_path / f"mine/{number}").mkdir(parents=True)
+        for i in range(count):
+            picture = dice.integers(0, 256, (90, 60, 3), np.uint8)
+            (tmp_path / f"mine/{number}/{i}").write_bytes(cv2.imencode(".webp", picture)[1].tobytes())
+    (tmp_path / "mine/notes.txt").write_text("holiday")
+    options = ["--out", str(tmp_path / "out"), "--resize", "--class-map", "raf-db", "--ignore-class", "neutral"]
+    code, printed, err = run(capsys, str(tmp_path / "mine"), *options, "--split-shares", "0.8", "0.2")
+    assert (code, err) == (0, "")
+    assert "warning: no image of angry, fear, happy, surprise, neutral" in printed
+    assert "Rejected rows: 4 (rejected.parquet names them)" in printed
+    assert "3 rows: is of the class 7, which is ignored" in printed
+    assert "1 rows: is no image" in printed
+    manifest = open_dataset(str(tmp_path / "out")).manifest
+    assert [manifest.counts[usage]["disgust"] for usage in ("training", "public_test")] == [16, 4]
+    assert [manifest.rows(usage) for usage in ("training", "public_test")] == [24, 6]
 
 
 def test_overwrite_replaces_a_data_set(capsys, tmp_path):

@@ -16,7 +16,7 @@ from fer_data.errors import UserError
 from fer_data.prepare import prepare
 from fer_data.rows import Decoded, rows_table
 from jobs.ray_parallel import run_on_ray
-from tests.fer_data.raw_forms import HEADER, csv, csv_row, tree, write, zipped
+from tests.fer_data.raw_forms import HEADER, csv, csv_row, tar_gz, tree, write, zipped
 
 pytestmark = pytest.mark.cluster
 
@@ -32,13 +32,14 @@ def files(folder: str | Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-@pytest.mark.parametrize(("form", "workers"), [("raw", 2), ("raw.zip", 1), ("raw.csv", 2)])
+@pytest.mark.parametrize(("form", "workers"), [("raw", 2), ("raw.zip", 1), ("raw.csv", 2), ("raw.tar.gz", 2)])
 def test_workers_on_a_ray_cluster_give_the_same_bytes(form, workers, tmp_path, monkeypatch):
     monkeypatch.setattr("fer_data.class_folders.CHUNK_IMAGES", 20)
     monkeypatch.setattr("fer_data.csv_rows.BLOCK_BYTES", 100_000)
     monkeypatch.setattr("fer_data.near_copies.candidates.QUERIES", 40)
     monkeypatch.setattr("fer_data.near_copies.registration.PAIRS", 40)
-    raw = write(tmp_path / form, {"raw": tree(150), "raw.zip": zipped(tree(150)), "raw.csv": csv(150)}[form])
+    forms = {"raw": tree(150), "raw.zip": zipped(tree(150)), "raw.csv": csv(150), "raw.tar.gz": tar_gz(tree(150))}
+    raw = write(tmp_path / form, forms[form])
     here = prepare(raw, str(tmp_path / "here"))
     there = prepare(raw, str(tmp_path / "there"), run=partial(run_on_ray, workers=workers))
     assert files(there.uri) == files(here.uri)

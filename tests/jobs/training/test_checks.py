@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fer_data.errors import UserError
+from fer_data.splits import Split
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, save_checkpoint
-from jobs.training.checks import check_profile, check_sources
+from jobs.training.checks import check_profile, check_sources, missing_line
 from jobs.training.config import BackboneConfig, DistillationConfig, TrainConfig
 from tests.jobs.evaluation.tiny import tiny_network
 
@@ -74,3 +76,11 @@ def test_a_profile_of_nothing_is_refused_before_the_run():
     finished = [{"epoch": epoch, "validation_loss": 1.0} for epoch in (1, 2)]
     with pytest.raises(UserError, match="nothing to profile: all 2 epochs done"):
         check_profile(config, finished, rows=1000)
+
+
+def test_a_class_without_a_training_image_is_a_warning():
+    counts = np.array([5, 0, 1, 9, 9, 0, 3])
+    assert missing_line(Split("training", "challenge", (), counts)) == [
+        "warning: no training image of disgust, surprise: the network cannot learn it"
+    ]
+    assert missing_line(Split("training", "challenge", (), np.ones(7, int))) == []
