@@ -36,11 +36,11 @@ class Analysis:
 
 
 class Pipeline:
-    """Analyses the frames of one source in order, and keeps the identity and history of each face.
+    """Analyses the frames of one file or camera in order, and keeps the identity and history of each face.
 
-    The detector runs every `detect_every` frames, and in between faces are followed; on stills it always runs. A face's
-    expression is at most `refresh` seconds old: if frames come faster, several faces take turns. `smoothing` is the
-    time in seconds after which a past expression has lost 63 % of its weight; 0 for none.
+    The detector runs every `detect_every` frames, and in between faces are followed. A face's expression is at most
+    `refresh` seconds old: if frames come faster, several faces take turns. `smoothing` is the time in seconds after
+    which a past expression has lost 63 % of its weight; 0 for none.
     """
 
     def __init__(
@@ -51,9 +51,8 @@ class Pipeline:
         detect_every: int = 5,
         refresh: float = 0.1,
         smoothing: float = 0.25,
-        stills: bool = False,
     ) -> None:
-        self._classifier, self._detector, self._stills = classifier, detector, stills
+        self._classifier, self._detector = classifier, detector
         self._detect_every, self._refresh, self._smoothing = detect_every, refresh, smoothing
         self._seconds: float | None = None
         self._tracker = Tracker()
@@ -63,12 +62,10 @@ class Pipeline:
     def analyze(self, frame: np.ndarray, seconds: float) -> Analysis:
         """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not decrease."""
         spent: dict[str, float] = {}
-        if self._stills:
-            self._tracker, self._histories = Tracker(), {}
         with timed(spent, "track"):
             sure = self._tracker.follow(*reduced_grey(frame, FLOW_LONG_SIDE), seconds)
         self._since_detection += 1
-        if self._stills or not sure or not self._tracker.visible or self._since_detection >= self._detect_every:
+        if not sure or not self._tracker.visible or self._since_detection >= self._detect_every:
             with timed(spent, "detect"):
                 boxes = self._detector(frame)
                 self._tracker.detected(boxes[np.argsort(boxes[:, 0], kind="stable")])
