@@ -41,7 +41,7 @@ class Log:
         if path.suffix.lower() not in writers:
             raise UserError(f"--log {path}: give a name that ends in {', '.join(writers)}")
         if path.suffix.lower() == ".parquet":
-            _need_pyarrow(path)
+            need_pyarrow(f"--log {path}")
         self._path, self._temporary = path, claim(path, "--log", overwrite=overwrite)
         self._writer = writers[path.suffix.lower()](self._temporary)
         self._rows: list[dict[str, Any]] = []
@@ -117,8 +117,9 @@ class _Parquet:
         self._file.close()
 
 
-def _need_pyarrow(path: Path) -> None:
+def need_pyarrow(option: str) -> None:
+    """Raises UserError where pyarrow is not installed, which `option` needs."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        raise UserError(f"--log {path} needs pyarrow: pip install pyarrow, or log to .csv or .jsonl") from None
+        raise UserError(f"{option} needs pyarrow: pip install pyarrow, or use .csv or .jsonl") from None

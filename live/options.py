@@ -19,6 +19,8 @@ class LiveOptions:
     every: Every = ALL
     checkpoint: str | None = None
     precision: str = "float32"
+    faces: str = "detect"
+    boxes: Path | None = None
     detector: str = "auto"
     detect_every: int = 5
     detect_size: int | None = None
@@ -36,6 +38,7 @@ class LiveOptions:
 
     def __post_init__(self) -> None:
         check(self.log is not None or not self.log_empty, "--log-empty needs --log", self.log_empty)
+        check(self.boxes is None or self.faces == "detect", "--boxes and --faces whole exclude each other", self.boxes)
         check(self.detect_every >= 1, "--detect-every must be 1 or more", self.detect_every)
         check(self.threads >= 1, "--threads must be 1 or more", self.threads)
         size = self.detect_size
@@ -59,6 +62,8 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
     )
     add("--checkpoint", metavar="PATH", help="a checkpoint's folder or a .tflite file (default: the released one)")
     add("--precision", choices=("float32", "int8"), default=default.precision, help="which of its exports to run")
+    add("--faces", choices=("detect", "whole"), default=default.faces, help="whole: every image is a face")
+    add("--boxes", type=Path, metavar="FILE", help="where the faces are: a table like a log (.csv, .jsonl, .parquet)")
     add("--detector", default=default.detector, metavar="auto|haar|FILE", help=_DETECTOR)
     add("--detect-every", type=int, default=default.detect_every, metavar="N", help="frames between detections")
     add(

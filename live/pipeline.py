@@ -38,15 +38,16 @@ class Analysis:
 class Pipeline:
     """Analyses the frames of one file or camera in order, and keeps the identity and history of each face.
 
-    The detector runs every `detect_every` frames, and in between faces are followed. A face's expression is at most
-    `refresh` seconds old: if frames come faster, several faces take turns. `smoothing` is the time in seconds after
-    which a past expression has lost 63 % of its weight; 0 for none.
+    The detector runs every `detect_every` frames, and in between faces are followed. It may be None if every frame
+    comes with its boxes. A face's expression is at most `refresh` seconds old: if frames come faster, several faces
+    take turns. `smoothing` is the time in seconds after which a past expression has lost 63 % of its weight; 0 for
+    none.
     """
 
     def __init__(
         self,
         classifier: ExpressionClassifier,
-        detector: Detector,
+        detector: Detector | None,
         *,
         detect_every: int = 5,
         refresh: float = 0.1,
@@ -59,16 +60,22 @@ class Pipeline:
         self._since_detection = detect_every
         self._histories: dict[int, tuple[float, np.ndarray]] = {}
 
-    def analyze(self, frame: np.ndarray, seconds: float) -> Analysis:
-        """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not decrease."""
+    def analyze(self, frame: np.ndarray, seconds: float, boxes: np.ndarray | None = None) -> Analysis:
+        """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not decrease.
+
+        If `boxes`, float32 [n, 4], are given, they are the faces, and nothing is detected.
+        """
         spent: dict[str, float] = {}
         with timed(spent, "track"):
             sure = self._tracker.follow(*reduced_grey(frame, FLOW_LONG_SIDE), seconds)
         self._since_detection += 1
-        if not sure or not self._tracker.visible or self._since_detection >= self._detect_every:
+        if boxes is not None:
+            self._tracker.detected(boxes, exact=True)
+        elif not sure or not self._tracker.visible or self._since_detection >= self._detect_every:
+            assert self._detector is not None
             with timed(spent, "detect"):
-                boxes = self._detector(frame)
-                self._tracker.detected(boxes[np.argsort(boxes[:, 0], kind="stable")])
+                found = self._detector(frame)
+                self._tracker.detected(found[np.argsort(found[:, 0], kind="stable")])
             self._since_detection = 0
         tracks = self._tracker.visible
         with timed(spent, "classify"):

@@ -9,12 +9,15 @@ from pathlib import Path
 from types import FrameType
 
 import cv2
+import numpy as np
 
+from fer_data.errors import UserError
 from fer_models.quiet_stderr import without_lines
 from live.classifier import STILL_LONG_SIDE, ExpressionClassifier
 from live.detection import Detector, create_detector
 from live.display import Display
 from live.frames import Frame
+from live.given_boxes import BoxFile, centre_square
 from live.latency import Latencies, timed
 from live.log import Log
 from live.options import LiveOptions
@@ -67,8 +70,14 @@ class _Session:
             )
         self._source = open_source(options.source, warn, options.every)
         stack.callback(self._source.close)
+        self._boxes: Callable[[Frame], np.ndarray] | None = centre_square if options.faces == "whole" else None
+        if options.boxes:
+            if self._source.live:
+                raise UserError(f"--boxes {options.boxes} fits files, and --source {options.source} is none")
+            self._boxes = BoxFile(options.boxes, Path(options.source).expanduser())
         self._detector: Callable[[bool], Detector] = lru_cache(self._new_detector)
-        self._detector(self._source.still)
+        if self._boxes is None:
+            self._detector(self._source.still)
         mirror = is_camera(options.source) if options.mirror is None else options.mirror
         self._display = Display(options, mirror, stack, warn)
         # The log comes last, because closing it leaves a file even without rows.
@@ -103,6 +112,8 @@ class _Session:
                 self._waiting = False
                 self._take(frame)
             elif self._source.over:
+                if isinstance(self._boxes, BoxFile) and (line := self._boxes.unused()):
+                    self._warn(line)
                 return
             elif self._source.status:
                 if not self._waiting:
@@ -115,7 +126,8 @@ class _Session:
     def _take(self, frame: Frame) -> None:
         if self._pipeline is None or frame.origin != self._origin:
             self._pipeline = self._new_pipeline(frame)
-        analysis = self._pipeline.analyze(frame.image, frame.seconds)
+        boxes = self._boxes(frame) if self._boxes else None
+        analysis = self._pipeline.analyze(frame.image, frame.seconds, boxes)
         drawn = None
         if self._display.on or self._recording:
             with timed(analysis.milliseconds, "draw"):
@@ -146,8 +158,8 @@ class _Session:
         self._faces += self._faces_here
         self._faces_here = 0
         every = self._options.detect_every if self._options.every == ALL else 1
-        smoothing = self._options.smoothing
-        return Pipeline(self._classifier, self._detector(frame.still), detect_every=every, smoothing=smoothing)
+        detector = self._detector(frame.still) if self._boxes is None else None
+        return Pipeline(self._classifier, detector, detect_every=every, smoothing=self._options.smoothing)
 
     def _new_detector(self, still: bool) -> Detector:
         size = self._options.detect_size or (STILL_LONG_SIDE if still else VIDEO_LONG_SIDE)

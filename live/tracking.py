@@ -94,8 +94,11 @@ class Tracker:
         self._tracks = [track for track in self._tracks if seconds - track.seen <= _MEMORY_SECONDS]
         return not lost
 
-    def detected(self, boxes: np.ndarray) -> None:
-        """Add the detector's boxes for the last followed frame: float [n, 4], in pixels of the original frame."""
+    def detected(self, boxes: np.ndarray, *, exact: bool = False) -> None:
+        """Add the boxes found in the last followed frame: float [n, 4], in pixels of the original frame.
+
+        If they are `exact`, every one of them is a face and there are no others.
+        """
         seconds, looks = self._seconds, [self._look(box) for box in boxes]
         free, missed = set(range(len(boxes))), {track.id for track in self.visible}
         for track, found in self._matches(boxes, looks):
@@ -103,16 +106,17 @@ class Tracker:
             missed.discard(track.id)
             box, before = boxes[found].astype(np.float64), track.box
             # The detector's boxes jitter by some pixels; flow does not.
-            track.box = 0.5 * before + 0.5 * box if track.visible and _iou(before, box) > 0.6 else box
+            steady = track.visible and not exact and _iou(before, box) > 0.6
+            track.box = 0.5 * before + 0.5 * box if steady else box
             track.look = looks[found]
             track.visible, track.misses, track.seen = True, 0, seconds
         for track in self.visible:
             if track.id in missed:
                 track.misses += 1
-                track.visible = track.misses < _MISSES
+                track.visible = track.misses < _MISSES and not exact
         for found in sorted(free):
             box = boxes[found].astype(np.float64)
-            if not any(_iou(track.box, box) > 0.5 for track in self.visible):
+            if exact or not any(_iou(track.box, box) > 0.5 for track in self.visible):
                 self._tracks.append(Track(next(self._numbers), box, looks[found], seconds))
 
     def _matches(self, boxes: np.ndarray, looks: Sequence[np.ndarray]) -> list[tuple[Track, int]]:
