@@ -31,6 +31,7 @@ class LiveOptions:
     save: Path | None = None
     log: Path | None = None
     log_empty: bool = False
+    report: Path | None = None
     snapshots: Path = Path()
     overwrite: bool = False
     mirror: bool | None = None
@@ -81,6 +82,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
     add("--save", type=Path, metavar="FILE", help="annotated video (.mp4, .avi), or image of an image (.png)")
     add("--log", type=Path, metavar="FILE", help="a row per face and frame: .parquet, .csv or .jsonl")
     add("--log-empty", action="store_true", help="log frames without a face, too; images always have a row")
+    add("--report", type=Path, metavar="FILE", help="a page about each person's expressions over time (.html)")
     add(
         "--snapshots",
         type=Path,
@@ -88,7 +90,7 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
         metavar="FOLDER",
         help="where the key s saves snapshots (default: here)",
     )
-    add("--overwrite", action="store_true", help="replace what --save and --log name")
+    add("--overwrite", action="store_true", help="replace what --save, --log and --report name")
     add("--mirror", action=argparse.BooleanOptionalAction, help="as in a mirror (default: for cameras)")
     add("--bars", action=argparse.BooleanOptionalAction, default=default.bars, help="probability bars")
     return parser.build(LiveOptions, argv)

@@ -23,6 +23,7 @@ from live.log import Log
 from live.options import LiveOptions
 from live.pipeline import Pipeline
 from live.recording import Recording
+from live.report import Report
 from live.sampling import ALL
 from live.sources import is_camera, open_source
 
@@ -80,13 +81,16 @@ class _Session:
             self._detector(self._source.still)
         mirror = is_camera(options.source) if options.mirror is None else options.mirror
         self._display = Display(options, mirror, stack, warn)
-        # The log comes last, because closing it leaves a file even without rows.
+        # Log and report come last, because closing them leaves a file even without rows.
         self._recording = Recording(options.save, self._source, overwrite=options.overwrite) if options.save else None
         if self._recording:
             stack.callback(self._recording.close)
         self._log = Log(options.log, empty=options.log_empty, overwrite=options.overwrite) if options.log else None
         if self._log:
             stack.callback(self._log.close)
+        self._report = Report(options.report, overwrite=options.overwrite) if options.report else None
+        if self._report:
+            stack.callback(self._report.close)
 
         self._pipeline: Pipeline | None = None
         self._origin = ""
@@ -144,6 +148,8 @@ class _Session:
         self._faces_here = max([self._faces_here, *(face.id for face in analysis.faces)])
         if self._log:
             self._log.write(frame, analysis, latency)
+        if self._report:
+            self._report.write(frame, analysis, latency)
         if self._recording and drawn is not None:
             self._recording.write(drawn, frame)
         self._display.speed = f"{1 / max(self._interval, 1e-6):.0f} fps   {latency:.1f} ms   "
@@ -172,7 +178,7 @@ class _Session:
         lines = [f"{self._frames} frames, {faces} faces, {self._frames / seconds:.1f} frames per second"]
         if self._frames:
             lines += self._latencies.table()
-        for name, path in (("saved", self._options.save), ("log", self._options.log)):
+        for name, path in (("saved", self._options.save), ("log", self._options.log), ("report", self._options.report)):
             if path and Path(path).exists():
                 lines.append(f"{name:10}{path}")
         return lines
