@@ -36,6 +36,7 @@ class LatestFrames:
             raise UserError(f"{name} cannot be opened: {mend}")
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.frames_per_second = rate if 1 <= rate <= 240 else 30.0
+        self.rate = self.frames_per_second
         self._thread = threading.Thread(target=self._fetch, args=(capture,), name="capture", daemon=True)
         self._thread.start()
         with self._new:
@@ -65,6 +66,9 @@ class LatestFrames:
             image = to_bgr(capture.read()[1]) if capture.isOpened() else None
             if image is not None:
                 now = time.perf_counter()
+                if self._frame is not None and not self.status:
+                    interval = 0.9 / self.rate + 0.1 * max(now - self._frame.arrived, 1e-3)
+                    self.rate = 1 / interval
                 with self._new:
                     self.status = ""
                     self._frame = Frame(image, now - self._began, lasts, now, self._name, self._number)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from live.options import LiveOptions
-from live.overlay import LEGEND, draw, notice
+from live.overlay import LEGEND, draw, notice, recorded
 from live.pipeline import Analysis
 from live.web import WebView
 from live.window import Window
@@ -32,6 +32,8 @@ class Display:
         if self._web:
             stack.callback(self._web.close)
             print(f"watch at {self._web.url}", flush=True)
+        written = {"video": options.save, "log": options.log, "report": options.report}
+        self._recorded = ", ".join(name for name, path in written.items() if path)
         self.on = self._window is not None or self._web is not None
         self.paused = self.quit = False
         self.speed = ""
@@ -57,11 +59,13 @@ class Display:
 
     def show(self) -> None:
         """Put what was drawn last on the screen."""
-        if self._drawn is not None:
+        if self._drawn is not None and self.on:
+            # Not in the recording itself.
+            shown = recorded(self._drawn, self._recorded) if self._recorded else self._drawn
             if self._window:
-                self._window.show(self._drawn)
+                self._window.show(shown)
             if self._web:
-                self._web.show(self._drawn, self._analysis, self._status())
+                self._web.show(shown, self._analysis, self._status())
 
     def stay(self, seconds: float | None) -> None:
         """Handle keys while the picture is shown: for `seconds`, or only for those pressed already if None.

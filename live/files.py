@@ -51,7 +51,7 @@ class Files:
     Raises UserError when none can be read.
     """
 
-    live, status = False, ""
+    live, status, rate = False, "", 0.0
 
     def __init__(self, names: list[str], warn: Callable[[str], None], every: Every = ALL) -> None:
         self._names, self._warn, self._every = names, warn, every

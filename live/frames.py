@@ -28,12 +28,14 @@ class Source(Protocol):
     """`read` returns the next frame, or None when there is none yet (see `status`) or no more (`over`).
 
     `live` sources drop frames that are not read in time. `still` says whether the next frame is an image file,
-    `only_image` whether it is the only frame. At `frames_per_second` a recording shows all frames.
+    `only_image` whether it is the only frame. At `frames_per_second` a recording shows all frames. `rate` is how many
+    frames per second a camera or stream really gives, 0 for files.
     """
 
     live: bool
     over: bool
     status: str
+    rate: float
 
     @property
     def still(self) -> bool: ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_data.commands import Parser, check
 from live.sampling import ALL, Every
 
-_DETECTOR = "haar, BlazeFace's .tflite or YuNet's .onnx file (default: BlazeFace if installed, else haar)"
+_DETECTOR = "haar, or a .tflite file like BlazeFace's or YuNet's .onnx file (default: BlazeFace)"
 
 
 @dataclass(frozen=True)

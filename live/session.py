@@ -152,7 +152,8 @@ class _Session:
             self._report.write(frame, analysis, latency)
         if self._recording and drawn is not None:
             self._recording.write(drawn, frame)
-        self._display.speed = f"{1 / max(self._interval, 1e-6):.0f} fps   {latency:.1f} ms   "
+        camera = f"camera {self._source.rate:.0f} fps   shown " if self._source.rate else ""
+        self._display.speed = f"{camera}{1 / max(self._interval, 1e-6):.0f} fps   {latency:.1f} ms   "
         self._display.show()
         if not self._display.on and (far := self._source.progress()):
             self._progress(far)
@@ -165,7 +166,8 @@ class _Session:
         self._faces_here = 0
         every = self._options.detect_every if self._options.every == ALL else 1
         detector = self._detector(frame.still) if self._boxes is None else None
-        return Pipeline(self._classifier, detector, detect_every=every, smoothing=self._options.smoothing)
+        smoothing, live = self._options.smoothing, self._source.live
+        return Pipeline(self._classifier, detector, detect_every=every, smoothing=smoothing, live=live)
 
     def _new_detector(self, still: bool) -> Detector:
         size = self._options.detect_size or (STILL_LONG_SIDE if still else VIDEO_LONG_SIDE)
