@@ -62,6 +62,11 @@ class Log:
         self._writer.close()
         self._temporary.replace(self._path)
 
+    def discard(self) -> None:
+        """Leave no file."""
+        self._writer.close()
+        self._temporary.unlink()
+
     def _flush(self) -> None:
         self._writer.write(self._rows)
         self._rows = []

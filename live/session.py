@@ -81,16 +81,20 @@ class _Session:
             self._detector(self._source.still)
         mirror = is_camera(options.source) if options.mirror is None else options.mirror
         self._display = Display(options, mirror, stack, warn)
-        # Log and report come last, because closing them leaves a file even without rows.
+        # Log and report come last, because closing them leaves a file even without a frame.
         self._recording = Recording(options.save, self._source, overwrite=options.overwrite) if options.save else None
         if self._recording:
             stack.callback(self._recording.close)
         self._log = Log(options.log, empty=options.log_empty, overwrite=options.overwrite) if options.log else None
-        if self._log:
-            stack.callback(self._log.close)
-        self._report = Report(options.report, overwrite=options.overwrite) if options.report else None
-        if self._report:
-            stack.callback(self._report.close)
+        try:
+            self._report = Report(options.report, overwrite=options.overwrite) if options.report else None
+        except UserError:
+            if self._log:
+                self._log.discard()
+            raise
+        for written in (self._log, self._report):
+            if written:
+                stack.callback(written.close)
 
         self._pipeline: Pipeline | None = None
         self._origin = ""

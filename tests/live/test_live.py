@@ -210,6 +210,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(video, arguments, says):
     assert says in err
 
 
+def test_a_mistake_leaves_no_file(video, tmp_path):
+    (tmp_path / "a.html").write_text("mine")
+    written = ["--log", tmp_path / "a.csv", "--save", tmp_path / "a.mp4", "--report", tmp_path / "a.html"]
+    assert live("--source", video, "--no-window", *written)[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+    assert (tmp_path / "a.html").read_text() == "mine"
+
+
 def test_without_a_display_it_says_how_to_go_on(video):
     code, _, err = live("--source", video)
     assert code == 2
