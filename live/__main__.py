@@ -23,10 +23,10 @@ def main() -> None:
     options = parse(None, __doc__)
     # OpenCV takes a while to import, so the options are checked first.
     from live.session import run
-    from live.terminal import fail_in_one_line, say, warn
+    from live.terminal import Progress, fail_in_one_line, say, warn
 
     try:
-        run(options, say, warn)
+        run(options, say, warn, Progress())
     except OSError as error:
         raise fail_in_one_line(error) from error
 

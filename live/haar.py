@@ -6,6 +6,7 @@ from itertools import cycle
 import cv2
 import numpy as np
 
+from fer_data.errors import UserError
 from live.images import reduced_grey
 
 _VIDEO_TURNS = (0, 20, 0, -20)
@@ -35,6 +36,8 @@ class HaarDetector:
 
     def __init__(self, long_side: int = 320, *, still: bool = False) -> None:
         self._long_side, self._still = long_side, still
+        if not hasattr(cv2, "CascadeClassifier"):
+            raise UserError("this OpenCV has no Haar cascade: leave out --detector haar, or install opencv-python<5")
         folder = cv2.data.haarcascades  # type: ignore[attr-defined]
         self._cascade = cv2.CascadeClassifier(folder + "haarcascade_frontalface_alt2.xml")
         self._turns = cycle(_VIDEO_TURNS)

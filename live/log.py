@@ -1,9 +1,9 @@
 """Log the faces: one row per face and frame, as Parquet, CSV or JSON lines.
 
 source         the file, camera or stream
-frame          number of the frame, from 0
-time           seconds since the source began
-face           number of the person
+frame          number of the frame in it, from 0
+time           seconds since it began: a video's own presentation time; 0 for an image
+face           number of the person in it; empty, like the columns after it, where there is no face
 x, y, width, height    of the box, in pixels of the frame
 expression     the class on the screen
 p_angry … p_neutral    its smoothed probabilities
@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from live.frames import Frame
 from live.pipeline import Analysis
 from live.recording import claim
-from live.sources import Frame
 
 COLUMNS = (
     *("source", "frame", "time", "face", "x", "y", "width", "height", "expression"),
@@ -31,27 +31,29 @@ _FLUSH_ROWS = 4096
 
 
 class Log:
-    """Writes rows to `path` in the format of its suffix. The file gets its name when it is closed."""
+    """Writes rows to `path` in the format of its suffix. The file gets its name when it is closed.
 
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
+    An image without a face has a row too, and with `empty` every frame without one.
+    """
+
+    def __init__(self, path: Path, *, empty: bool = False, overwrite: bool = False) -> None:
         writers: dict[str, Callable[[Path], _Writer]] = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _JsonLines}
         if path.suffix.lower() not in writers:
             raise UserError(f"--log {path}: give a name that ends in {', '.join(writers)}")
         if path.suffix.lower() == ".parquet":
-            _need_pyarrow(path)
+            need_pyarrow(f"--log {path}")
         self._path, self._temporary = path, claim(path, "--log", overwrite=overwrite)
         self._writer = writers[path.suffix.lower()](self._temporary)
         self._rows: list[dict[str, Any]] = []
+        self._empty = empty
 
     def write(self, frame: Frame, analysis: Analysis, latency: float) -> None:
         """Add the faces of one frame; `latency` in milliseconds."""
-        for face in analysis.faces:
-            values = (
-                *(frame.origin, frame.number, frame.seconds, face.id, *face.box, face.expression),
-                *(float(p) for p in face.probabilities),
-                latency,
-            )
-            self._rows.append(dict(zip(COLUMNS, values, strict=True)))
+        found = [(face.id, *face.box, face.expression, *map(float, face.probabilities)) for face in analysis.faces]
+        nothing = [(None,) * (len(COLUMNS) - 4)] if frame.still or self._empty else []
+        for values in found or nothing:
+            row = frame.origin, frame.number, frame.seconds, *values, latency
+            self._rows.append(dict(zip(COLUMNS, row, strict=True)))
         if len(self._rows) >= _FLUSH_ROWS:
             self._flush()
 
@@ -59,6 +61,11 @@ class Log:
         self._flush()
         self._writer.close()
         self._temporary.replace(self._path)
+
+    def discard(self) -> None:
+        """Leave no file."""
+        self._writer.close()
+        self._temporary.unlink()
 
     def _flush(self) -> None:
         self._writer.write(self._rows)
@@ -115,8 +122,9 @@ class _Parquet:
         self._file.close()
 
 
-def _need_pyarrow(path: Path) -> None:
+def need_pyarrow(option: str) -> None:
+    """Raises UserError where pyarrow is not installed, which `option` needs."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        raise UserError(f"--log {path} needs pyarrow: pip install pyarrow, or log to .csv or .jsonl") from None
+        raise UserError(f"{option} needs pyarrow: pip install pyarrow, or use .csv or .jsonl") from None

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_data.commands import Parser, check
+from live.sampling import ALL, Every
 
-_DETECTOR = "haar, BlazeFace's .tflite or YuNet's .onnx file (default: BlazeFace if installed, else haar)"
+_DETECTOR = "haar, or a .tflite file like BlazeFace's or YuNet's .onnx file (default: BlazeFace)"
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,11 @@ class LiveOptions:
     """The source, the models, and where the results go."""
 
     source: str = "0"
+    every: Every = ALL
     checkpoint: str | None = None
     precision: str = "float32"
+    faces: str = "detect"
+    boxes: Path | None = None
     detector: str = "auto"
     detect_every: int = 5
     detect_size: int | None = None
@@ -26,12 +30,16 @@ class LiveOptions:
     web: int | None = None
     save: Path | None = None
     log: Path | None = None
+    log_empty: bool = False
+    report: Path | None = None
     snapshots: Path = Path()
     overwrite: bool = False
     mirror: bool | None = None
     bars: bool = True
 
     def __post_init__(self) -> None:
+        check(self.log is not None or not self.log_empty, "--log-empty needs --log", self.log_empty)
+        check(self.boxes is None or self.faces == "detect", "--boxes and --faces whole exclude each other", self.boxes)
         check(self.detect_every >= 1, "--detect-every must be 1 or more", self.detect_every)
         check(self.threads >= 1, "--threads must be 1 or more", self.threads)
         size = self.detect_size
@@ -45,9 +53,18 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
     default = LiveOptions()
     parser = Parser("python -m live", description=description)
     add = parser.add_argument
-    add("--source", default=default.source, help="camera index, video, image, folder of images, or URL (default 0)")
+    add("--source", default=default.source, help="camera, video, image, folder of both, or URL (default 0)")
+    add(
+        "--every",
+        type=_every,
+        default=default.every,
+        metavar="N|Ns",
+        help="of a file, every Nth frame, or one in N seconds",
+    )
     add("--checkpoint", metavar="PATH", help="a checkpoint's folder or a .tflite file (default: the released one)")
     add("--precision", choices=("float32", "int8"), default=default.precision, help="which of its exports to run")
+    add("--faces", choices=("detect", "whole"), default=default.faces, help="whole: every image is a face")
+    add("--boxes", type=Path, metavar="FILE", help="where the faces are: a table like a log (.csv, .jsonl, .parquet)")
     add("--detector", default=default.detector, metavar="auto|haar|FILE", help=_DETECTOR)
     add("--detect-every", type=int, default=default.detect_every, metavar="N", help="frames between detections")
     add(
@@ -64,6 +81,8 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
     add("--web", type=int, metavar="PORT", help="serve the picture on 127.0.0.1:PORT instead of a window; 0: any port")
     add("--save", type=Path, metavar="FILE", help="annotated video (.mp4, .avi), or image of an image (.png)")
     add("--log", type=Path, metavar="FILE", help="a row per face and frame: .parquet, .csv or .jsonl")
+    add("--log-empty", action="store_true", help="log frames without a face, too; images always have a row")
+    add("--report", type=Path, metavar="FILE", help="a page about each person's expressions over time (.html)")
     add(
         "--snapshots",
         type=Path,
@@ -71,7 +90,14 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
         metavar="FOLDER",
         help="where the key s saves snapshots (default: here)",
     )
-    add("--overwrite", action="store_true", help="replace what --save and --log name")
+    add("--overwrite", action="store_true", help="replace what --save, --log and --report name")
     add("--mirror", action=argparse.BooleanOptionalAction, help="as in a mirror (default: for cameras)")
     add("--bars", action=argparse.BooleanOptionalAction, default=default.bars, help="probability bars")
     return parser.build(LiveOptions, argv)
+
+
+def _every(text: str) -> Every:
+    try:
+        return Every.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -67,6 +67,16 @@ def draw(
     return frame
 
 
+def recorded(frame: np.ndarray, what: str) -> np.ndarray:
+    """A copy of a drawn frame that says at the top right what is being recorded."""
+    frame = frame.copy()
+    unit = min(frame.shape[0] / 480, frame.shape[1] / 560)
+    if min(frame.shape[:2]) >= _SMALLEST:
+        # Further right than the frame: it is moved to its edge. Below the status line, which may be long.
+        _label(frame, f"recording: {what}", (frame.shape[1], 50 * unit), unit * 0.8, COLORS["angry"], _WHITE)
+    return frame
+
+
 def notice(frame: np.ndarray, text: str) -> np.ndarray:
     """A darkened copy of a frame with `text` in its middle."""
     darker = cv2.convertScaleAbs(frame, alpha=0.45)

@@ -1,5 +1,7 @@
 """From a frame to its faces: detect or follow, classify, smooth. Measures the time of each stage."""
 
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,9 @@ from live.detection import Detector
 from live.images import face_crops, reduced_grey
 from live.latency import timed
 from live.tracking import FLOW_LONG_SIDE, Track, Tracker
+
+_FAR_SECONDS = 0.1
+"""Between frames further apart than this, a face may have moved too far to be followed over several of them."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,10 @@ class TrackedFace:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The result for one frame: the frame (BGR), its time in seconds, its faces, and milliseconds by stage."""
+    """The result for one frame: the frame (BGR), its time in seconds, its faces, and milliseconds by stage.
+
+    `detect` is the time that the detector took, whether or not the frame waited for it.
+    """
 
     frame: np.ndarray
     seconds: float
@@ -36,43 +44,53 @@ class Analysis:
 
 
 class Pipeline:
-    """Analyses the frames of one source in order, and keeps the identity and history of each face.
+    """Analyses the frames of one file or camera in order, and keeps the identity and history of each face.
 
-    The detector runs every `detect_every` frames, and in between faces are followed; on stills it always runs. A face's
-    expression is at most `refresh` seconds old: if frames come faster, several faces take turns. `smoothing` is the
-    time in seconds after which a past expression has lost 63 % of its weight; 0 for none.
+    The detector runs every `detect_every` frames, in a thread of its own, and meanwhile faces are followed. What it
+    finds counts from the next such frame on, at the place that it has moved to. A frame waits for the detector if it
+    has no face, if one was lost, or if `detect_every` is 1 or frames are far apart. But if the source is `live`, no
+    frame ever waits, and what is found counts as soon as it is there. `detector` may be None if every frame comes with
+    its boxes.
+
+    A face's expression is at most `refresh` seconds old: if frames come faster, several faces take turns. `smoothing`
+    is the time in seconds after which a past expression has lost 63 % of its weight; 0 for none.
     """
 
     def __init__(
         self,
         classifier: ExpressionClassifier,
-        detector: Detector,
+        detector: Detector | None,
         *,
         detect_every: int = 5,
         refresh: float = 0.1,
         smoothing: float = 0.25,
-        stills: bool = False,
+        live: bool = False,
     ) -> None:
-        self._classifier, self._detector, self._stills = classifier, detector, stills
+        self._classifier, self._detector = classifier, detector
+        self._live = live
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: tuple[Future[tuple[np.ndarray, float]], np.ndarray] | None = None
+        """What the detector is doing, and the grey frame in which it looks."""
         self._detect_every, self._refresh, self._smoothing = detect_every, refresh, smoothing
         self._seconds: float | None = None
         self._tracker = Tracker()
         self._since_detection = detect_every
         self._histories: dict[int, tuple[float, np.ndarray]] = {}
 
-    def analyze(self, frame: np.ndarray, seconds: float) -> Analysis:
-        """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not decrease."""
+    def analyze(self, frame: np.ndarray, seconds: float, boxes: np.ndarray | None = None) -> Analysis:
+        """The faces of `frame`, uint8 [h, w, 3] in BGR, taken at `seconds`, which must not decrease.
+
+        If `boxes`, float32 [n, 4], are given, they are the faces, and nothing is detected.
+        """
         spent: dict[str, float] = {}
-        if self._stills:
-            self._tracker, self._histories = Tracker(), {}
         with timed(spent, "track"):
-            sure = self._tracker.follow(*reduced_grey(frame, FLOW_LONG_SIDE), seconds)
-        self._since_detection += 1
-        if self._stills or not sure or not self._tracker.visible or self._since_detection >= self._detect_every:
-            with timed(spent, "detect"):
-                boxes = self._detector(frame)
-                self._tracker.detected(boxes[np.argsort(boxes[:, 0], kind="stable")])
-            self._since_detection = 0
+            grey, scale = reduced_grey(frame, FLOW_LONG_SIDE)
+            sure = self._tracker.follow(grey, scale, seconds)
+            if boxes is not None:
+                self._tracker.detected(boxes, exact=True)
+        if boxes is None:
+            passed = np.inf if self._seconds is None else seconds - self._seconds
+            self._detect(frame, grey, sure and bool(self._tracker.visible), passed, spent)
         tracks = self._tracker.visible
         with timed(spent, "classify"):
             due = self._due(tracks, seconds)
@@ -84,6 +102,39 @@ class Pipeline:
         known = self._tracker.ids
         self._histories = {number: history for number, history in self._histories.items() if number in known}
         return Analysis(frame, seconds, tuple(faces), spent)
+
+    def _detect(
+        self, frame: np.ndarray, grey: np.ndarray, settled: bool, passed: float, spent: dict[str, float]
+    ) -> None:
+        """Look for faces, in this frame or beside the next ones.
+
+        `settled`: there are faces, and none was lost. `passed`: seconds since the frame before.
+        """
+        self._since_detection += 1
+        due = not settled or self._since_detection >= self._detect_every
+        if not self._live and due and (not settled or self._detect_every == 1 or passed > _FAR_SECONDS):
+            if self._pending:
+                self._pending[0].result()  # It is out of date, and a detector does one thing at a time.
+                self._pending = None
+            found, spent["detect"] = self._looked(frame)
+            self._tracker.detected(found)
+            self._since_detection = 0
+            return
+        if self._pending and (self._pending[0].done() if self._live else due):
+            found, spent["detect"] = self._pending[0].result()
+            self._tracker.detected(found, seen=self._pending[1])
+            self._pending = None
+        if due and not self._pending:
+            self._thread = self._thread or ThreadPoolExecutor(1, "detector")
+            self._pending = self._thread.submit(self._looked, frame), grey
+            self._since_detection = 0
+
+    def _looked(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
+        """The faces in a frame from left to right, float32 [n, 4], and the milliseconds that it took to find them."""
+        assert self._detector is not None
+        began = time.perf_counter()
+        found = self._detector(frame)
+        return found[np.argsort(found[:, 0], kind="stable")], (time.perf_counter() - began) * 1e3
 
     def _due(self, tracks: list[Track], seconds: float) -> list[Track]:
         """The faces to classify in this frame: all new ones, and enough of the others that none gets too old."""

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from fer_data.errors import UserError
-from live.sources import IMAGE_SUFFIXES, Source, Stills
+from live.files import IMAGE_SUFFIXES
+from live.frames import Frame, Source
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
@@ -24,22 +25,24 @@ def claim(path: Path, option: str, *, overwrite: bool) -> Path:
 
 
 class Recording:
-    """A video of annotated frames, as long as the source; or an image, if the source is one image."""
+    """A video of annotated frames that plays for as long as the source; or an image, if the source is one image."""
 
     def __init__(self, path: Path, source: Source, *, overwrite: bool) -> None:
         self._is_image = path.suffix.lower() in IMAGE_SUFFIXES
         if not self._is_image and path.suffix.lower() not in VIDEO_CODECS:
             raise UserError(f"--save {path}: give a name that ends in {', '.join(VIDEO_CODECS)} (or .png for an image)")
-        if self._is_image and not (isinstance(source, Stills) and source.count == 1):
+        if self._is_image and not source.only_image:
             raise UserError(f"--save {path}: only one image is saved as an image; give a name that ends in .mp4")
         self._path, self._temporary = path, claim(path, "--save", overwrite=overwrite)
-        self._rate = min(source.frames_per_second, 60.0)
+        self._rate = source.frames_per_second
         self._writer: cv2.VideoWriter | None = None
         self._size, self._written = (0, 0), 0
-        self._began: float | None = None
+        self._origin = ""
+        self._zero = self._end = 0.0
+        """Seconds of the recording at which the time of the current file is zero, and at which its last frame ends."""
 
-    def write(self, drawn: np.ndarray, seconds: float) -> None:
-        """Add a frame, uint8 [h, w, 3], that is shown from `seconds` on."""
+    def write(self, drawn: np.ndarray, frame: Frame) -> None:
+        """Add what was drawn on a frame, uint8 [h, w, 3]. Several files follow one another."""
         if self._is_image:
             encoded = cv2.imencode(self._path.suffix, drawn)[1]
             self._temporary.write_bytes(encoded.tobytes())
@@ -53,11 +56,12 @@ class Recording:
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
             if not self._writer.isOpened():
                 raise UserError(f"--save {self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]}")
-            self._began = seconds
-        assert self._began is not None
-        due = round((seconds - self._began) * self._rate) + 1
+        if frame.origin != self._origin:
+            self._origin, self._zero = frame.origin, self._end - frame.seconds
+        self._end = self._zero + frame.seconds + frame.lasts
+        due = max(1, round(self._end * self._rate))
         fitted = _fitted(drawn, self._size)
-        # Repeat frames of a slow camera and drop frames of a fast one, so that the video keeps the real time.
+        # Repeat frames that last long and drop some that follow fast, so that the video keeps the real time.
         while self._written < due:
             self._writer.write(fitted)
             self._written += 1

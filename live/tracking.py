@@ -25,7 +25,10 @@ _SAME = 0.6
 """Below this likeness a followed face is no longer the same."""
 _RECOGNISED = 0.75
 """From this likeness on a face is recognised anywhere in the frame."""
-_MEMORY_SECONDS = 1.5
+_MEMORY_SECONDS = 5.0
+"""A face that is hidden for so long keeps its number."""
+_DRIFT_SECONDS = 0.5
+"""How far ahead the place of a hidden face is extrapolated from one frame to the next."""
 _MISSES = 5
 """A face that this many detections in a row have missed is gone, even if its points still move together. The detector
 finds a slanted face only every fourth time."""
@@ -89,13 +92,21 @@ class Tracker:
         lost |= self._settle_overlaps()
         for track in self._tracks:
             if not track.visible:  # Extrapolate its place.
-                track.box[:2] += track.velocity * passed
+                track.box[:2] += track.velocity * min(passed, _DRIFT_SECONDS)
                 track.velocity = track.velocity * 0.9
-        self._tracks = [track for track in self._tracks if seconds - track.seen <= _MEMORY_SECONDS]
+        # In a sample of a video frames may be further apart than that: then the last one is remembered.
+        memory = max(_MEMORY_SECONDS, passed + 1e-6)
+        self._tracks = [track for track in self._tracks if seconds - track.seen <= memory]
         return not lost
 
-    def detected(self, boxes: np.ndarray) -> None:
-        """Add the detector's boxes for the last followed frame: float [n, 4], in pixels of the original frame."""
+    def detected(self, boxes: np.ndarray, *, seen: np.ndarray | None = None, exact: bool = False) -> None:
+        """Add the boxes found in the last followed frame: float [n, 4], in pixels of the original frame.
+
+        If they were found in an earlier frame, `seen`, which was followed as uint8 [h, w], they are moved from there to
+        the last one. If they are `exact`, every one of them is a face and there are no others.
+        """
+        if seen is not None:
+            boxes = self._moved(boxes, seen)
         seconds, looks = self._seconds, [self._look(box) for box in boxes]
         free, missed = set(range(len(boxes))), {track.id for track in self.visible}
         for track, found in self._matches(boxes, looks):
@@ -103,17 +114,30 @@ class Tracker:
             missed.discard(track.id)
             box, before = boxes[found].astype(np.float64), track.box
             # The detector's boxes jitter by some pixels; flow does not.
-            track.box = 0.5 * before + 0.5 * box if track.visible and _iou(before, box) > 0.6 else box
+            steady = track.visible and not exact and _iou(before, box) > 0.6
+            track.box = 0.5 * before + 0.5 * box if steady else box
             track.look = looks[found]
             track.visible, track.misses, track.seen = True, 0, seconds
         for track in self.visible:
             if track.id in missed:
                 track.misses += 1
-                track.visible = track.misses < _MISSES
+                track.visible = track.misses < _MISSES and not exact
         for found in sorted(free):
             box = boxes[found].astype(np.float64)
-            if not any(_iou(track.box, box) > 0.5 for track in self.visible):
+            if exact or not any(_iou(track.box, box) > 0.5 for track in self.visible):
                 self._tracks.append(Track(next(self._numbers), box, looks[found], seconds))
+
+    def _moved(self, boxes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Boxes in an earlier frame, at their places in the last one: float [n, 4], without those that are lost."""
+        if seen.shape != self._grey.shape or not len(boxes):
+            return np.empty((0, 4))
+        moved = []
+        for before, now in zip(boxes, _flow(seen, self._grey, boxes * self._scale), strict=True):
+            if now is not None:
+                box = now / self._scale
+                if _likeness(self._look(before, seen), self._look(box)) >= _SAME:
+                    moved.append(box)
+        return np.array(moved).reshape(-1, 4)
 
     def _matches(self, boxes: np.ndarray, looks: Sequence[np.ndarray]) -> list[tuple[Track, int]]:
         """Tracks and their detections, best fits first."""
@@ -150,10 +174,10 @@ class Tracker:
                     found = True
         return found
 
-    def _look(self, box: np.ndarray) -> np.ndarray:
-        """The appearance of the face in `box`, with a small margin: uint8 [26, 26]."""
+    def _look(self, box: np.ndarray, grey: np.ndarray | None = None) -> np.ndarray:
+        """The appearance of the face in `box`, with a small margin, in the last frame or in `grey`: uint8 [26, 26]."""
         side = _LOOK_SIDE + 2 * _LOOK_SLACK
-        patch = square_patch(self._grey, box * self._scale, _LOOK_MARGIN)
+        patch = square_patch(self._grey if grey is None else grey, box * self._scale, _LOOK_MARGIN)
         return cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
 
 

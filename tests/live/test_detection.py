@@ -22,10 +22,9 @@ def slanted(degrees: float) -> np.ndarray:
     return cv2.warpAffine(photograph(), turn, photograph().shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
 
 
-def test_blazeface_is_used_where_it_is_installed(monkeypatch):
+def test_blazeface_ships_with_the_package_and_haar_is_another_choice():
     assert isinstance(create_detector("auto"), BlazeFaceDetector)
-    monkeypatch.setattr("live.detection.installed_model", lambda: None)
-    assert isinstance(create_detector("auto"), HaarDetector)
+    assert isinstance(create_detector("haar"), HaarDetector)
 
 
 def test_a_file_that_is_not_blazeface_is_refused(tmp_path):

@@ -24,6 +24,7 @@ from live.recording import Recording
 from live.session import run
 from tests.conftest import REPOSITORY
 from tests.live.scenes import photograph, walk, write_video
+from tests.live.test_report import content
 
 FRAMES = 40
 
@@ -113,7 +114,8 @@ def test_an_image_is_saved_as_an_image(tmp_path):
 def test_what_is_being_written_plays_when_it_is_stopped(video, tmp_path, how):
     # With a page the video plays in its own time, so that there is a middle to stop in.
     long = write_video(tmp_path / "long.mp4", walk(300), rate=10)
-    process = start("--source", long, "--web", "0", "--log", tmp_path / "a.parquet", "--save", tmp_path / "a.mp4")
+    written = {"--log": tmp_path / "a.parquet", "--save": tmp_path / "a.mp4", "--report": tmp_path / "a.html"}
+    process = start("--source", long, "--web", "0", *(part for option in written.items() for part in option))
     assert process.stdout.readline().startswith("watch at http://127.0.0.1:")
     time.sleep(2)
     process.send_signal(how)
@@ -125,6 +127,8 @@ def test_what_is_being_written_plays_when_it_is_stopped(video, tmp_path, how):
     assert pq.read_table(tmp_path / "a.parquet").num_rows == frames
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == frames
+    (seen,) = content(tmp_path / "a.html")["videos"]
+    assert seen["frames"] == frames
     assert not list(tmp_path.glob(".unfinished*"))
 
 
@@ -187,6 +191,10 @@ def test_a_browser_on_this_machine_sees_picture_and_probabilities(tmp_path):
         (["--save", "a.txt"], "ends in .mp4"),
         (["--save", "a.png"], "only one image is saved as an image"),
         (["--log", "a.txt"], "ends in .parquet, .csv, .jsonl"),
+        (["--report", "a.txt"], "ends in .html"),
+        (["--log-empty"], "--log-empty needs --log"),
+        (["--every", "2m"], "--every must be a number of frames, such as 10"),
+        (["--boxes", "nowhere.csv"], "cannot be read"),
         (["--log", "nowhere/a.csv"], "cannot be written"),
         (["--detect-every", "0"], "--detect-every must be 1 or more"),
         (["--smoothing", "-1"], "--smoothing must be 0 to 60"),
@@ -200,6 +208,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(video, arguments, says):
     assert err.count("\n") == 0
     assert err.startswith("error: ")
     assert says in err
+
+
+def test_a_mistake_leaves_no_file(video, tmp_path):
+    (tmp_path / "a.html").write_text("mine")
+    written = ["--log", tmp_path / "a.csv", "--save", tmp_path / "a.mp4", "--report", tmp_path / "a.html"]
+    assert live("--source", video, "--no-window", *written)[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
+    assert (tmp_path / "a.html").read_text() == "mine"
 
 
 def test_without_a_display_it_says_how_to_go_on(video):

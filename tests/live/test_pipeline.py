@@ -1,5 +1,7 @@
 """From frames to faces: every person keeps a history of their own, and what is drawn is what was analysed."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from fer_data.emotions import CLASSES
 from live import ExpressionClassifier
 from live.overlay import COLORS, draw
 from live.pipeline import Analysis, Pipeline, TrackedFace
-from tests.live.scenes import PEOPLE, box, photograph, scene
+from tests.live.scenes import BACKGROUND, PEOPLE, box, photograph, scene
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,65 @@ def test_smoothing_forgets_with_time(classifier):
     now = play(fresh, detector, {2: (300, 240, 120)}, 0.0).faces[0].probabilities
     long_after = play(pipeline, detector, {2: (300, 240, 120)}, 1.5).faces[0].probabilities
     np.testing.assert_allclose(long_after, now, atol=0.06)
+
+
+class Slow:
+    """A detector that sees one face where it is in the frame, and takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.looks = seconds, 0
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        self.looks += 1
+        time.sleep(self.seconds)
+        inside = np.abs(frame.astype(int) - BACKGROUND).max(axis=2) > 40
+        columns, rows = (np.flatnonzero(inside.any(axis=axis)) for axis in (0, 1))
+        x, y, side = columns[0], rows[0], columns[-1] - columns[0] + 1
+        return np.array([[x, y, side, side]], np.float32)
+
+
+def moving(number: int) -> dict:
+    return {3: (200 + 2 * number, 240, 120)}
+
+
+def test_a_slow_detector_never_holds_up_a_live_picture(classifier):
+    detector = Slow(0.5)
+    pipeline = Pipeline(classifier, detector, live=True)
+    found = []
+    for number in range(40):
+        frame = scene(moving(number))
+        began = time.perf_counter()
+        faces = pipeline.analyze(frame, number / 30).faces
+        assert time.perf_counter() - began < 0.4
+        found.append(faces)
+        time.sleep(1 / 30)
+    assert found[0] == ()
+    assert detector.looks <= 6
+    # What was found half a second ago counts where it is now.
+    first = next(number for number, faces in enumerate(found) if faces)
+    for number in range(first, 40):
+        (face,) = found[number]
+        assert abs(face.box[0] + face.box[2] / 2 - moving(number)[3][0]) < 12, f"frame {number}"
+
+
+def test_the_faces_of_a_file_do_not_depend_on_how_long_the_detector_takes(classifier):
+    results = []
+    for seconds in (0.0, 0.05):
+        pipeline = Pipeline(classifier, Slow(seconds))
+        analyses = [pipeline.analyze(scene(moving(number)), number / 30) for number in range(24)]
+        results.append([[(face.id, face.box, *face.probabilities) for face in one.faces] for one in analyses])
+    assert results[0] == results[1]
+    assert all(len(faces) == 1 for faces in results[0]), "from the first frame on"
+
+
+def test_what_was_found_before_a_cut_does_not_count_after_it(classifier):
+    detector = Slow(0)
+    pipeline = Pipeline(classifier, detector)
+    for number in range(6):  # The detector looks at frame 5, and that would count at frame 10.
+        pipeline.analyze(scene({3: (200, 240, 120)}), number / 30)
+    for number in range(6, 12):
+        (face,) = pipeline.analyze(scene({5: (450, 150, 100)}), number / 30).faces
+        assert abs(face.box[0] + face.box[2] / 2 - 450) < 12
 
 
 def test_twenty_faces_are_classified_at_once(classifier):

@@ -11,12 +11,13 @@ import pytest
 
 from cluster.rehearsal import free_ports
 from fer_data.errors import UserError
+from live.sampling import ALL, Every
 from live.sources import open_source
 from tests.live.scenes import write_video
 
 
-def frames_of(source, warnings=None) -> list:
-    opened = open_source(str(source), (warnings if warnings is not None else []).append)
+def frames_of(source, warnings=None, every=ALL) -> list:
+    opened = open_source(str(source), (warnings if warnings is not None else []).append, every)
     frames = []
     while not opened.over:
         if (frame := opened.read()) is not None:
@@ -42,8 +43,10 @@ def test_a_folder_gives_its_images_by_name_and_leaves_out_what_is_none(tmp_path)
     frames = frames_of(tmp_path, warnings)
     assert [frame.image.shape for frame in frames] == [(9, 9, 3), (5, 6, 3)]
     assert [frame.origin for frame in frames] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
-    assert len(warnings) == 1
-    assert "c.jpg" in warnings[0]
+    assert warnings == [
+        f"{tmp_path}: left out what is neither an image nor a video by its name: 1 .txt",
+        f"{tmp_path / 'c.jpg'} cannot be read: left out",
+    ]
 
 
 def test_a_truncated_video_says_where_it_ended(tmp_path):
@@ -67,8 +70,8 @@ def test_a_truncated_video_says_where_it_ended(tmp_path):
         ("text.mp4", b"hello" * 100, "not a video"),
         ("empty.png", b"", "not an image"),
         ("text.jpg", b"hello", "not an image"),
-        ("folder", "a folder", "holds no images"),
-        ("folder", "a folder of damaged images", "holds no image that OpenCV can read"),
+        ("folder", "a folder", "holds no images or videos"),
+        ("folder", "a folder of damaged images", "holds no image or video that OpenCV can read"),
     ],
 )
 def test_what_gives_no_frames_is_refused_in_a_line(tmp_path, name, content, says):
@@ -84,9 +87,38 @@ def test_what_gives_no_frames_is_refused_in_a_line(tmp_path, name, content, says
     assert "\n" not in str(raised.value)
 
 
+def test_a_folder_gives_its_images_and_videos_at_every_depth(tmp_path):
+    (tmp_path / "b" / "deeper").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    for name in ("a.png", "b/deeper/d.png", ".hidden/no.png", ".unfinished-no.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), 50, np.uint8))
+    write_video(tmp_path / "b" / "c.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 3, rate=10)
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    frames = frames_of(tmp_path)
+    assert [(frame.origin.removeprefix(f"{tmp_path}/"), frame.number, frame.still) for frame in frames] == [
+        ("a.png", 0, True),
+        *(("b/c.mp4", number, False) for number in range(3)),
+        ("b/deeper/d.png", 0, True),
+    ]
+
+
+def test_how_far_a_folder_is_can_be_said(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 50, np.uint8))
+    write_video(tmp_path / "b.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 750, rate=10)
+    opened = open_source(str(tmp_path), print)
+    opened.read()
+    assert opened.progress() == "file 1 of 2, a.png"
+    for _ in range(701):
+        opened.read()
+    assert opened.progress() == "file 2 of 2, b.mp4, 1:10 of 1:15"
+
+
 def test_a_camera_that_is_not_there_and_a_stream_that_nobody_serves_are_refused():
-    with pytest.raises(UserError, match="camera 9 cannot be opened: check that it is plugged in"):
-        open_source("9", print)
+    for camera in ("9", "/dev/video9"):
+        with pytest.raises(UserError, match=f"camera {camera} cannot be opened: check that it is plugged in"):
+            open_source(camera, print)
+    with pytest.raises(UserError, match="--every takes a sample of files"):
+        open_source("9", print, Every(10))
     (port,) = free_ports(1)
     with pytest.raises(UserError, match="cannot be opened") as raised:
         open_source(f"http://someone:secret@127.0.0.1:{port}/stream", print)

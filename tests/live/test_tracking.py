@@ -65,7 +65,7 @@ def test_people_who_swap_places_from_one_frame_to_the_next_keep_their_numbers():
         assert after == before
 
 
-@pytest.mark.parametrize("frames", [10, 30])
+@pytest.mark.parametrize("frames", [10, 30, 120])
 def test_a_face_that_is_hidden_for_a_moment_comes_back_as_itself(frames):
     camera = Camera()
     for _ in range(12):
@@ -88,9 +88,18 @@ def test_a_face_that_has_left_is_gone_and_forgotten():
     camera = Camera()
     for _ in range(12):
         camera.show({0: (320, 240, 130)})
-    for _ in range(60):
+    for _ in range(180):
         assert camera.show({}) == {}
     assert camera.tracker.ids == set()
+
+
+def test_a_face_in_frames_far_apart_keeps_its_number():
+    tracker = Tracker()
+    for i in range(5):
+        place = (150 + 70 * i, 240, 120)
+        tracker.follow(*reduced_grey(scene({2: place}), FLOW_LONG_SIDE), 20.0 * i)
+        tracker.detected(box(place)[None])
+        assert [track.id for track in tracker.visible] == [1]
 
 
 def test_detections_that_miss_a_face_for_a_moment_do_not_lose_it():
