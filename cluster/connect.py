@@ -47,18 +47,24 @@ def start_local(**more: Any) -> None:
 def connect() -> None:
     """Start or join Ray, unless this process has already.
 
-    Raises UserError when RAY_ADDRESS names no reachable cluster.
+    Raises UserError when RAY_ADDRESS names no reachable cluster, or when the token is missing that RAY_AUTH_MODE asks
+    for.
     """
     if ray.is_initialized():
         return
     forbid_other_clusters()
     address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        start_local()
-        return
     try:
+        if not address:
+            start_local()
+            return
         _check_reachable(address)
         ray.init(**_QUIET)
+    except ray.exceptions.AuthenticationError as error:
+        cause = str(error).partition(". ")[0]
+        raise UserError(
+            f"{cause}: get the token of your cluster; if that cluster is gone: unset RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH"
+        ) from error
     except OSError as error:  # ConnectionError among them, which Ray raises.
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable") from error
 
