@@ -77,6 +77,6 @@ def exit_with_code(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # The reader of the output closed it, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # It may say where the command stands.
+        print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
         sys.exit(130)
