@@ -12,6 +12,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from cluster.ray_internals import NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
+from fer_data.commands import counted
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
@@ -47,18 +48,24 @@ def start_local(**more: Any) -> None:
 def connect() -> None:
     """Start or join Ray, unless this process has already.
 
-    Raises UserError when RAY_ADDRESS names no reachable cluster.
+    Raises UserError when RAY_ADDRESS names no reachable cluster, or when the token is missing that RAY_AUTH_MODE asks
+    for.
     """
     if ray.is_initialized():
         return
     forbid_other_clusters()
     address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        start_local()
-        return
     try:
+        if not address:
+            start_local()
+            return
         _check_reachable(address)
         ray.init(**_QUIET)
+    except ray.exceptions.AuthenticationError as error:
+        cause = str(error).partition(". ")[0]
+        raise UserError(
+            f"{cause}: get the token of your cluster; if that cluster is gone: unset RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH"
+        ) from error
     except OSError as error:  # ConnectionError among them, which Ray raises.
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable") from error
 
@@ -121,7 +128,7 @@ def worker_resources(
     for cpu in wanted:
         if room(nodes, cpu, int(on_gpu)) >= workers:
             return WorkerResources(cpu, int(on_gpu))
-    each = _count(cpus_per_worker or 1, "CPU")
+    each = counted(cpus_per_worker or 1, "CPU")
     raise UserError(f"{option} {workers} needs {each} for each worker, but {has}: ask for fewer workers")
 
 
@@ -141,15 +148,11 @@ def _gpu_room(machine: int, each: float) -> int:
 def capacity(nodes: list[dict]) -> str:
     """The size of the cluster of `nodes`, in words."""
     sizes = _sizes(nodes)
-    cpus, gpus = (_count(sum(size[kind] for size in sizes), noun) for kind, noun in enumerate(("CPU", "GPU")))
-    return f"the cluster has {_count(len(sizes), 'machine')} with {cpus} and {gpus} in all"
+    cpus, gpus = (counted(sum(size[kind] for size in sizes), noun) for kind, noun in enumerate(("CPU", "GPU")))
+    return f"the cluster has {counted(len(sizes), 'machine')} with {cpus} and {gpus} in all"
 
 
 def _sizes(nodes: list[dict]) -> list[tuple[int, int]]:
     """CPUs and GPUs of each machine that is alive."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     return [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in alive]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

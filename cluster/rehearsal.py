@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,10 @@ REHEARSED_GPU = "rehearsed_gpu"
 _STATE = "cluster.json"
 _PATIENCE_SECONDS = 180
 _ATTEMPTS = 3
+
+
+def _nothing(message: str) -> None:
+    """For those who do not listen."""
 
 
 @dataclass
@@ -51,8 +56,10 @@ class Rehearsal:
     metrics: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def up(cls, folder: Path, *, nodes: int, cpus: int, gpus: int = 0) -> "Rehearsal":
-        """Start a head and `nodes` nodes, named 1, 2 …; returns when jobs can be submitted.
+    def up(
+        cls, folder: Path, *, nodes: int, cpus: int, gpus: int = 0, say: Callable[[str], object] = _nothing
+    ) -> "Rehearsal":
+        """Start a head and `nodes` nodes, named 1, 2 …; returns when jobs can be submitted. `say` hears of each step.
 
         Each node has `cpus` CPUs and rehearses `gpus` GPUs. Raises UserError when `folder` already has a cluster.
         """
@@ -66,7 +73,7 @@ class Rehearsal:
         disks = tempfile.mkdtemp(prefix="ray_")  # Not in `folder`, because paths of Unix sockets must be short.
         cluster = cls(str(folder), disks, port, dashboard)
         try:
-            cluster._start_all({str(name): (cpus, gpus) for name in range(1, nodes + 1)})
+            cluster._start_all({str(name): (cpus, gpus) for name in range(1, nodes + 1)}, say)
         except BaseException:
             cluster.down()
             raise
@@ -89,21 +96,22 @@ class Rehearsal:
             "RAY_AUTH_TOKEN_PATH": str(Path(self.folder) / "token"),
         }
 
-    def restart(self) -> None:
+    def restart(self, say: Callable[[str], object] = _nothing) -> None:
         """End what is left of the cluster and start its head and nodes again, with the same names and ports."""
         sizes = {name: (cpus, self.gpus.get(name, 0)) for name, cpus in self.cpus.items()}
         for session in self.nodes.values():
             _kill_session(session)
         self.nodes.clear()
-        self._start_all(sizes)
+        self._start_all(sizes, say)
 
-    def add(self, name: str, *, cpus: int = 1, gpus: int = 0) -> None:
+    def add(self, name: str, *, cpus: int = 1, gpus: int = 0, say: Callable[[str], object] = _nothing) -> None:
         """Start a node called `name` with `gpus` rehearsed GPUs. Raises UserError for a taken or invalid name."""
         if not name.isidentifier() and not name.isalnum():
             raise UserError(f"a node's name may hold letters, digits and '_', not {name!r}")
         if name in self.nodes:
             raise UserError(f"there is a node called {name} already: the nodes are {', '.join(self.nodes)}")
         self.cpus[name], self.gpus[name] = cpus, gpus
+        say(f"starting node {name}: {cpus} CPU(s)" + (f" and {gpus} rehearsed GPU(s)" if gpus else ""))
         self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
 
     def kill(self, name: str) -> None:
@@ -132,7 +140,8 @@ class Rehearsal:
         """Whether any of the node's processes is alive."""
         return bool(self.processes(name))
 
-    def _start_all(self, sizes: dict[str, tuple[int, int]]) -> None:
+    def _start_all(self, sizes: dict[str, tuple[int, int]], say: Callable[[str], object]) -> None:
+        say("starting the head")
         self._start(
             HEAD,
             *("--head", "--port", self.port, "--num-cpus", 0, "--include-dashboard", "true"),
@@ -140,7 +149,8 @@ class Rehearsal:
             *("--ray-client-server-port", free_ports(1)[0]),
         )
         for name, (cpus, gpus) in sizes.items():
-            self.add(name, cpus=cpus, gpus=gpus)
+            self.add(name, cpus=cpus, gpus=gpus, say=say)
+        say("waiting until jobs can be submitted")
         self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:

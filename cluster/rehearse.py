@@ -17,9 +17,10 @@ the node's processes, as when a machine fails. A cluster ends with its head; `re
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from cluster.rehearsal import Rehearsal
+from cluster.rehearsal import HEAD, Rehearsal
 from fer_data.commands import Parser, exit_with_code, refusal
 
 _GPUS_HELP = "rehearsed GPUs of each node: jobs reserve them but compute on the CPU"
@@ -43,22 +44,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("restart", "env", "status", "down"):
         commands.add_parser(name)
     options = parser.parse_args(argv)
+    say = partial(print, flush=True)
     for name, least in (("nodes", 0), ("cpus", 1), ("gpus", 0)):
         if (number := getattr(options, name, least)) < least:
             raise refusal(f"--{name} must be {least} or more (it is {number})")
     if options.command == "up":
-        cluster = Rehearsal.up(options.folder, nodes=options.nodes, cpus=options.cpus, gpus=options.gpus)
-        print(f'head and {options.nodes} nodes are up: eval "$(python -m cluster.rehearse env)" and submit jobs')
+        cluster = Rehearsal.up(options.folder, nodes=options.nodes, cpus=options.cpus, gpus=options.gpus, say=say)
+        print('the cluster is up: eval "$(python -m cluster.rehearse env)" and submit jobs')
         return
     cluster = Rehearsal.open(options.folder)
     if options.command == "add":
-        cluster.add(options.name, cpus=options.cpus, gpus=options.gpus)
+        cluster.add(options.name, cpus=options.cpus, gpus=options.gpus, say=say)
+        print(f"node {options.name} is up")
     elif options.command == "kill":
         cluster.kill(options.name)
+        print(
+            "the head is gone, and the cluster with it: restart starts it again"
+            if options.name == HEAD
+            else f"node {options.name} is gone"
+        )
     elif options.command == "restart":
-        cluster.restart()
+        cluster.restart(say=say)
+        print("the cluster is up again")
     elif options.command == "down":
         cluster.down()
+        print(f"the cluster is down; in a shell that used it: unset {' '.join(cluster.environment)}")
     elif options.command == "env":
         for name, value in cluster.environment.items():
             print(f"export {name}={value}")

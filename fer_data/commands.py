@@ -44,6 +44,11 @@ def check(holds: bool, rule: str, value: object) -> None:
         raise ValueError(f"{rule} (it is {value})")
 
 
+def counted(number: int, noun: str) -> str:
+    """Such as "1 face" and "1,200 faces"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @contextmanager
 def ctrl_c_checked() -> Iterator[Callable[[], None]]:
     """Gives a function that raises KeyboardInterrupt after Ctrl-C, for loops that must not miss it.
@@ -77,6 +82,6 @@ def exit_with_code(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # The reader of the output closed it, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # It may say where the command stands.
+        print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
         sys.exit(130)

@@ -5,9 +5,9 @@
     ray job submit --working-dir . -- python jobs/sweep.py --model resnet50 --data s3://bucket/fer2013 \\
         --storage s3://bucket/runs --workers-per-trial 2
 
-The first trial is the configuration itself: the model's defaults, --config, and the options below. When interrupted,
-the same command continues the sweep; with more --trials it adds trials. It prints the paths of the best checkpoint, its
-configuration and the report.
+Trial 0000 is your configuration: the model's defaults, or --config, and the options below. The next trials cover the
+space, and those after them are near the best. After an interruption, the same command goes on; with more --trials it
+adds trials. It prints the paths of the best checkpoint, its configuration and the report.
 """
 
 import os

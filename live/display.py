@@ -8,6 +8,7 @@ from datetime import datetime
 import cv2
 import numpy as np
 
+from fer_data.commands import counted
 from live.options import LiveOptions
 from live.overlay import LEGEND, draw, notice, recorded
 from live.pipeline import Analysis
@@ -127,7 +128,7 @@ class Display:
         if self.paused:
             return "paused"
         faces = len(self._analysis.faces) if self._analysis else 0
-        return f"{self.speed}{faces} face{'s' * (faces != 1)}"
+        return f"{self.speed}{counted(faces, 'face')}"
 
     def _snapshot(self) -> None:
         path = self._snapshots / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"

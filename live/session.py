@@ -11,6 +11,7 @@ from types import FrameType
 import cv2
 import numpy as np
 
+from fer_data.commands import counted
 from fer_data.errors import UserError
 from fer_models.quiet_stderr import without_lines
 from live.classifier import STILL_LONG_SIDE, ExpressionClassifier
@@ -181,7 +182,8 @@ class _Session:
         """The lines printed at the end of the run."""
         seconds = max(self._last - self._began, 1e-9)
         faces = self._faces + self._faces_here
-        lines = [f"{self._frames} frames, {faces} faces, {self._frames / seconds:.1f} frames per second"]
+        rate = f"{self._frames / seconds:.1f} frames per second"
+        lines = [f"{counted(self._frames, 'frame')}, {counted(faces, 'face')}, {rate}"]
         if self._frames:
             lines += self._latencies.table()
         for name, path in (("saved", self._options.save), ("log", self._options.log), ("report", self._options.report)):

@@ -73,18 +73,25 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
     if resources.gpus:
         check_gpus(ray.nodes(), resources.gpus, console.out)
     folder.start(identity, overwrite=options.run.overwrite)
-    console.out(f"{base.model}: {options.search.trials} trials over {len(space)} parameters, {at_a_time} at a time")
+    trials = options.search.trials
+    console.out(f"{base.model}: {trials} trials over {len(space)} parameters, {at_a_time} at a time")
     console.out(f"sweep {redacted(folder.uri)}")
+    if trials < 2 * len(space):
+        console.out(f"few trials for the parameters: give --trials {2 * len(space)} or more, or a narrower --space")
     past = folder.trials()
     over = sum(trial.outcome is not None for trial in past)
     if past:
         console.out(f"resuming: {over} trials are over, {len(past) - over} continue")
-    if due := max(options.search.trials, len(past)) - over:
+    if due := max(trials, len(past)) - over:
         keep = base.epochs + 1 if options.scheduler.scheduler == "pbt" else 2
         setup = TrialSetup(folder.uri, given, dataset, resources, options.run, keep, unseen)
         _set_up_tune()
         board = SweepBoard(this, console)
-        _tune(board, _tuner(this, setup, board, past, due, at_a_time), folder)
+        try:
+            _tune(board, _tuner(this, setup, board, past, due, at_a_time), folder)
+        except KeyboardInterrupt:
+            over = sum(trial.outcome is not None for trial in folder.trials())
+            raise KeyboardInterrupt(f"{over} of {trials} trials over; the same command goes on") from None
     best = publish(this)
     if best is None:
         errors = [trial.outcome.error for trial in folder.trials() if trial.outcome and trial.outcome.error]
@@ -138,7 +145,7 @@ def _tuner(
     this: Sweep, setup: TrialSetup, board: SweepBoard, past: list[Trial], due: int, at_a_time: int
 ) -> tune.Tuner:
     """Ray Tune's tuner for `due` trials after those of the `past`, `at_a_time` at once."""
-    search: Any = create_search(this.space, this.base, this.search.search, past)
+    search: Any = create_search(this.space, this.base, this.search.search, past, max(this.search.trials, len(past)))
     places: dict[str, Any] = {}
     if this.scheduler.scheduler == "pbt":  # The whole population starts at once, so the search cannot adapt.
         own = {name: this.base.flat()[name] for name in mutable(this.space, this.base)}

@@ -23,8 +23,9 @@ class SearchOptions:
     """learning-rate, augmentation, full, or a .toml file (see jobs/tuning/spaces.py)."""
     trials: int = 20
     """How many configurations to try, including the given one."""
-    search: Literal["tpe", "random"] = "tpe"
-    """How configurations are chosen. tpe: nine near the given one, then Optuna's tree-structured Parzen estimator."""
+    search: Literal["tpe", "quasi-random", "random"] = "tpe"
+    """How configurations are chosen after the given one. quasi-random: spread evenly over the space. tpe: nine so, then
+    Optuna's tree-structured Parzen estimator. None is tried twice."""
     time_budget: Annotated[float | None, tyro.conf.arg(metavar="MINUTES")] = None
     """Stop after this many minutes; the same command continues later."""
 

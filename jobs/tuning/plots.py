@@ -35,6 +35,7 @@ def best_so_far(history: pd.DataFrame, metric: str, lower_is_better: bool) -> by
         axis.step(x, best, where="post", color=BLUE, label="best so far")
         axis.set_xlabel(label, fontsize=9)
         _tidy(axis, metric)
+    figure.axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.axes[0].legend(frameon=False, fontsize=8)
     return png(figure)
 
@@ -91,7 +92,7 @@ def learning_curves(history: pd.DataFrame, metric: str, rungs: Sequence[int]) ->
     for rung in rungs:
         axis.axvline(rung, color=GREY, linestyle=":", linewidth=0.8)
     axis.set_xlabel("epoch (dotted: rungs)" if rungs else "epoch", fontsize=9)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _tidy(axis, metric)
     axis.legend(frameon=False, fontsize=7)
     return png(figure)

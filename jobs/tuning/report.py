@@ -10,9 +10,10 @@ import jinja2
 import optuna
 import pandas as pd
 
-from fer_data.storage import join, read_file, redacted, write_file
+from fer_data.storage import absolute, join, read_file, redacted, write_file
 from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified
+from jobs.run_options import RunOptions
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import CONFIG_FILE
 from jobs.tuning import plots
@@ -75,8 +76,11 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
 
 
 def commands(folder: SweepFolder, base: TrainConfig) -> list[str]:
-    """The commands that train the best configuration again, and in full."""
+    """The commands that train the best configuration again, and in full, beside the sweep."""
     again = f"python jobs/{NETWORKS[base.model].job}.py --config {redacted(folder.uri)}/best/config.json"
+    storage = folder.uri.rpartition("/")[0]
+    if storage != absolute(RunOptions.storage):
+        again += f" --storage {redacted(storage)}"
     return [again, f"{again} --train-fraction 1 --epochs {max(60, base.epochs)}"]
 
 

@@ -1,7 +1,8 @@
 """Which trials to run and which to stop early: Optuna and Ray Tune's schedulers, with the results so far."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,51 +10,50 @@ import numpy as np
 import optuna
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
+from scipy.stats.qmc import Sobol
 
 from cluster.ray_internals import population_based_training
 from jobs.training.config import TrainConfig
 from jobs.tuning.options import SchedulerConfig
-from jobs.tuning.spaces import Parameters, Range, Space, defaults, suggest
+from jobs.tuning.spaces import Parameters, Range, Space, defaults, point_at, suggest
 from jobs.tuning.sweep_folder import Trial
 from jobs.tuning.trial import TRIAL_KEY, worst
 
 STARTUP_TRIALS = 10
-"""The first trials, near the given configuration, from which the estimator learns."""
+"""The first trials, spread over the space, from which the estimator learns."""
 FIRST_TRIAL = "0000"
 """The name of the trial that trains the given configuration."""
+_ATTEMPTS, _MISSES = 20, 200
+"""How often in a row a sampler may repeat itself before a spare point is tried, and before the search ends."""
 _STUDY = "sweep"
 _DEFAULT = "default"
 _NEVER_MUTATED = ("warmup_epochs", "batch_size")
 """Parameters that cannot change during a run."""
 
 
-def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Trial]) -> OptunaSearch:
+def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Trial], trials: int) -> OptunaSearch:
     """Optuna over `space`, given the finished trials of `past`; it starts with the unfinished ones.
 
-    The first trial of a sweep is `base` itself. `kind` is tpe or random; the seed of `base` seeds both.
+    The first trial of a sweep is `base` itself. Then `kind`, which is tpe, quasi-random or random, proposes points,
+    each once, up to `trials` in all. With the last two, the seed of `base` alone decides the points, whether or not
+    the sweep was interrupted.
     """
     metric, mode = base.metric, base.mode
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(base.seed)
-    if kind == "random":
-        # Draw the past points again, so that a resumed sweep gets the same points as an uninterrupted one.
-        drawn = optuna.create_study(sampler=sampler)
-        for _ in past[1:]:
-            suggest(space, drawn.ask(), {})
-    else:
-        # A resumed sweep needs another seed, because the same one would draw the same points again.
-        seed = base.seed + 7919 * len(past)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True, seed=seed
-            )
+    # A resumed sweep needs another seed, because the same one would draw the same points again.
+    seed = base.seed + 7919 * len(past)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=True, seed=seed
+        )
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(
         study_name=_STUDY, storage=storage, sampler=sampler, direction="minimize" if mode == "min" else "maximize"
     )
-    point = _Point(space, max((int(trial.name) for trial in past), default=-1) + 1)
+    point = _Point(space)
     for trial in past:
         if trial.outcome is None:
             continue
@@ -69,29 +69,72 @@ def create_search(space: Space, base: TrainConfig, kind: str, past: Sequence[Tri
     own = defaults(space, base)
     if not past:
         study.enqueue_trial(own or {}, user_attrs={_DEFAULT: own is None})
-    if kind == "tpe" and own is not None:
-        for neighbour in neighbours(space, own, base.seed)[max(len(past) - 1, 0) :]:
-            study.enqueue_trial(neighbour)
-    return OptunaSearch(point, metric=metric, mode=mode, sampler=sampler, storage=storage, study_name=_STUDY)
+    planned = list(islice(points(space, kind, base.seed, without=own), trials + STARTUP_TRIALS))
+    first = STARTUP_TRIALS if kind == "tpe" else trials
+    for new in planned[max(len(past) - 1, 0) : first - 1]:
+        study.enqueue_trial(new)
+    return _Distinct(
+        past,
+        planned,
+        point,
+        metric=metric,
+        mode=mode,
+        sampler=sampler,
+        storage=storage,
+        study_name=_STUDY,
+    )
 
 
-def neighbours(space: Space, own: Parameters, seed: int) -> list[Parameters]:
-    """The points to try after the configuration's `own`. Each differs from it in about a third of the parameters.
+def points(space: Space, kind: str, seed: int, *, without: Parameters | None = None) -> Iterator[Parameters]:
+    """Points of `space` that differ from each other and from `without`, until there are no more.
 
-    In a space of many parameters almost every random point is worse than carefully chosen settings. Better points are
-    more often near those.
+    They are drawn at random if `kind` is random, and otherwise from a scrambled Sobol sequence, whose points, and whose
+    values of each parameter, are spread as evenly as can be, however many are taken (Sobol 1967; Owen 1998).
     """
+    seen = set() if without is None else {_key(without)}
     random = np.random.default_rng(seed)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    found: list[Parameters] = []
-    names = list(space)
-    while len(found) < STARTUP_TRIALS - 1:
-        redrawn = {str(name) for name in random.choice(names, max(1, round(len(names) / 3)), replace=False)}
-        drawn = suggest(space, study.ask(), {name: value for name, value in own.items() if name not in redrawn})
-        # A drawn value may be the old one, and a condition may exclude it.
-        if drawn != own:
-            found.append(drawn)
-    return found
+    sobol = Sobol(len(space), rng=random)
+    misses = 0
+    while misses < _MISSES:
+        drawn = random.random(len(space)) if kind == "random" else sobol.random()[0]
+        point = point_at(space, drawn.tolist())
+        misses += 1
+        if _key(point) not in seen:
+            misses = 0
+            seen.add(_key(point))
+            yield point
+
+
+def _key(point: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset((name, value) for name, value in point.items() if name != TRIAL_KEY)
+
+
+class _Distinct(OptunaSearch):
+    """Optuna's search, except that it proposes no point twice, and ends when it finds no other.
+
+    `past` are the trials so far, `spare` points to try when the sampler repeats itself.
+    """
+
+    def __init__(self, past: Sequence[Trial], spare: list[Parameters], *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._seen = {_key(trial.parameters) for trial in past}
+        self._spare = spare
+        self._next_number = max((int(trial.name) for trial in past), default=-1) + 1
+
+    def suggest(self, trial_id: str) -> Any:
+        study: Any = self._ot_study
+        for attempt in range(_MISSES):
+            if attempt == _ATTEMPTS and (new := [point for point in self._spare if _key(point) not in self._seen]):
+                study.enqueue_trial(new[0])
+            point: Any = super().suggest(trial_id)
+            if TRIAL_KEY in point:
+                return point
+            if _key(point) not in self._seen:
+                self._seen.add(_key(point))
+                self._next_number += 1
+                return point | {TRIAL_KEY: f"{self._next_number - 1:04d}"}
+            study.tell(self._ot_trials.pop(trial_id), state=optuna.trial.TrialState.FAIL)
+        return Searcher.FINISHED
 
 
 def create_scheduler(config: SchedulerConfig, space: Space, base: TrainConfig, past: Sequence[Trial]) -> TrialScheduler:
@@ -149,17 +192,14 @@ def _domain(domain: Range) -> Any:
 class _Point:
     """Turns an Optuna trial into a point for Tune. A class and not a closure, because Tune pickles it."""
 
-    def __init__(self, space: Space, next_number: int) -> None:
-        self._space, self._next_number = space, next_number
+    def __init__(self, space: Space) -> None:
+        self._space = space
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         attributes = trial.user_attrs
         # No parameters for a given configuration outside the space.
         point: Parameters = {} if attributes.get(_DEFAULT) else suggest(self._space, trial)
-        name = attributes.get(TRIAL_KEY)
-        if not name:
-            name, self._next_number = f"{self._next_number:04d}", self._next_number + 1
-        return {**point, TRIAL_KEY: name}
+        return {**point, **{key: attributes[key] for key in [TRIAL_KEY] if key in attributes}}
 
 
 class _Halving(ASHAScheduler):

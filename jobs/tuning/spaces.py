@@ -63,6 +63,13 @@ class Range:
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
+    def at(self, place: float) -> Value:
+        """The value at `place`, from 0 to below 1, of the range."""
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        low, high = self.low, self.high + whole  # Each whole number gets an equal share.
+        value = low * (high / low) ** place if self.log else low + place * (high - low)
+        return int(value) if whole else min(float(value), float(self.high))
+
     def extremes(self) -> Sequence[Value]:
         return self.low, self.high
 
@@ -84,6 +91,10 @@ class Choice:
 
     def suggest(self, name: str, trial: "optuna.Trial") -> Value:
         return cast(Value, trial.suggest_categorical(name, self.choices))
+
+    def at(self, place: float) -> Value:
+        """The choice at `place`, from 0 to below 1."""
+        return self.choices[int(place * len(self.choices))]
 
     def extremes(self) -> Sequence[Value]:
         return self.choices
@@ -185,6 +196,15 @@ def suggest(space: Space, trial: "optuna.Trial", fixed: Mapping[str, Value] | No
     for name, domain in space.items():
         if _applies(domain, point):
             point[name] = fixed[name] if fixed and name in fixed else domain.suggest(name, trial)
+    return point
+
+
+def point_at(space: Space, places: Sequence[float]) -> Parameters:
+    """The point of the space whose parameters are at `places`, one for each and from 0 to below 1, in their ranges."""
+    point: Parameters = {}
+    for (name, domain), place in zip(space.items(), places, strict=True):
+        if _applies(domain, point):
+            point[name] = domain.at(place)
     return point
 
 

@@ -1,8 +1,13 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cluster.connect import WorkerResources, start_local, worker_resources
 from cluster.ray_internals import NODE_IS_TOO_SLOW
 from fer_data.errors import UserError
+from tests.conftest import REPOSITORY
 
 
 def nodes(*sizes, alive=True):
@@ -50,3 +55,16 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_a_line(monkeypatch):
     with pytest.raises(UserError, match="Ray did not start within 30 s") as told:
         start_local()
     assert "\n" not in str(told.value)
+
+
+def test_a_token_that_is_gone_is_told_in_a_line(tmp_path):
+    """As after `python -m cluster.rehearse down`, in a shell that still has the cluster's variables."""
+    code = "from cluster.connect import connect; from fer_data.commands import exit_with_code; exit_with_code(connect)"
+    stale = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "gone"), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | stale, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"error: RAY_AUTH_TOKEN_PATH is set but file cannot be opened or is empty: {tmp_path}"
+    )
+    assert done.stderr.endswith("if that cluster is gone: unset RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH\n")
+    assert done.stderr.count("\n") == 1

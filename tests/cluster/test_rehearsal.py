@@ -28,8 +28,11 @@ RAY = Path(sys.executable).with_name("ray")
 
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory) -> Iterator[Rehearsal]:
-    cluster = Rehearsal.up(tmp_path_factory.mktemp("rehearsal"), nodes=2, cpus=1)
+    said: list[str] = []
+    cluster = Rehearsal.up(tmp_path_factory.mktemp("rehearsal"), nodes=2, cpus=1, say=said.append)
     try:
+        nodes = [f"starting node {name}: 1 CPU(s)" for name in (1, 2)]
+        assert said == ["starting the head", *nodes, "waiting until jobs can be submitted"]
         yield cluster
     finally:
         processes = [pid for name in cluster.nodes for pid in cluster.processes(name)]

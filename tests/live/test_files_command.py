@@ -111,7 +111,7 @@ def test_a_sample_is_logged_and_saved_at_its_times(tmp_path):
     rows, said = analyse(video, tmp_path / "log.csv", every=Every(seconds=0.5), save=tmp_path / "saved.mp4")
     assert [float(row["time"]) for row in rows] == pytest.approx([0, 0.52, 1.0, 1.52, 2.0], abs=1e-3)
     assert {row["face"] for row in rows} == {"1"}
-    assert any(line.startswith("5 frames, 1 faces") for line in said)
+    assert any(line.startswith("5 frames, 1 face,") for line in said)
     saved = frames_of(tmp_path / "saved.mp4")
     assert saved[-1].seconds + saved[-1].lasts == pytest.approx(2.4, abs=0.1)
 

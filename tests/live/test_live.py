@@ -66,7 +66,7 @@ def test_a_video_is_analysed_into_a_log_and_a_video(video, tmp_path, ending):
     log, saved = tmp_path / f"faces.{ending}", tmp_path / "out.mp4"
     code, out, err = live("--source", video, "--no-window", "--log", log, "--save", saved)
     assert (code, err) == (0, "")
-    assert out.startswith(f"{FRAMES} frames, 1 faces, ")
+    assert out.startswith(f"{FRAMES} frames, 1 face, ")
     for stage in ("track", "detect", "classify", "draw", "total"):
         assert stage in out
     rows = read_log(log)
@@ -103,7 +103,7 @@ def test_an_image_is_saved_as_an_image(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), photograph())
     code, out, err = live("--source", tmp_path / "a.png", "--no-window", "--save", tmp_path / "b.png")
     assert (code, err) == (0, "")
-    assert "1 frames, 1 faces" in out
+    assert "1 frame, 1 face," in out
     assert cv2.imread(str(tmp_path / "b.png")).shape == photograph().shape
     code, _, err = live("--source", tmp_path / "a.png", "--no-window", "--save", tmp_path / "b.png")
     assert code == 2
@@ -121,7 +121,7 @@ def test_what_is_being_written_plays_when_it_is_stopped(video, tmp_path, how):
     process.send_signal(how)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == ((130, "interrupted\n") if how == signal.SIGINT else (0, ""))
-    assert " frames, 1 faces" in out
+    assert " frames, 1 face," in out
     frames = int(out.split(" frames")[0].rpartition("\n")[2])
     assert 5 < frames < 100
     assert pq.read_table(tmp_path / "a.parquet").num_rows == frames

@@ -101,7 +101,7 @@ def test_keys_save_toggle_mirror_pause_and_quit(python, display, tmp_path, video
     live.press("q")
     code, out, err = live.end()
     assert code == 0, err
-    assert " frames, 1 faces" in out
+    assert " frames, 1 face," in out
     with_bars, without, mirrored = snapshots(tmp_path)
     assert with_bars.shape == (480, 640, 3)
     # Bars are drawn beside the face; the face is the same frame's, since the picture stands still.

@@ -1,15 +1,16 @@
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
 from jobs.tuning.options import SchedulerConfig
 from jobs.tuning.report import importance
-from jobs.tuning.search import FIRST_TRIAL, STARTUP_TRIALS, create_scheduler, create_search, mutable, neighbours
-from jobs.tuning.spaces import PRESETS, Range, defaults
+from jobs.tuning.search import FIRST_TRIAL, create_scheduler, create_search, mutable
+from jobs.tuning.spaces import PRESETS, Choice, Range, Space
 from jobs.tuning.sweep_folder import Outcome, Trial
 from jobs.tuning.tables import best_trial, trials_table
 from jobs.tuning.trial import TRIAL_KEY
@@ -28,59 +29,106 @@ def trial(number: int, accuracies: list, outcome: Outcome | None, **parameters) 
     return Trial(f"{number:04d}", {"learning_rate": 1e-3, "schedule": "constant"} | parameters, history, outcome)
 
 
-def test_the_first_trial_is_the_configuration_itself_and_the_others_are_not():
-    search = create_search(SPACE, BASE, "tpe", [])
+def begun(points: list[dict], results: list[float | None]) -> list[Trial]:
+    """The trials at `points`; those without a result are under way."""
+    return [
+        Trial(
+            point[TRIAL_KEY],
+            {name: value for name, value in point.items() if name != TRIAL_KEY},
+            [] if value is None else [{"epoch": 1, "validation_accuracy_unseen": value}],
+            None if value is None else Outcome("done"),
+        )
+        for point, value in zip(points, results, strict=True)
+    ]
+
+
+def without_name(point: dict) -> dict:
+    return {name: value for name, value in point.items() if name != TRIAL_KEY}
+
+
+def test_the_first_trial_is_the_configuration_itself_and_the_next_has_no_value_of_it():
+    search = create_search(SPACE, BASE, "tpe", [], 9)
     first, second = (search.suggest(name) for name in "ab")
     assert first == {"learning_rate": 3e-3, "schedule": "cosine", "warmup_epochs": 1.0, TRIAL_KEY: "0000"}
-    assert second.pop(TRIAL_KEY) == "0001"
-    assert second.items() != first.items() - {(TRIAL_KEY, "0000")}
+    assert second[TRIAL_KEY] == "0001"
+    assert second["learning_rate"] != first["learning_rate"]
 
 
-def test_the_next_trials_are_near_the_configuration_even_after_a_stop():
-    space = PRESETS["full"]
-    own = defaults(space, BASE)
-    assert own is not None, "the recipe is inside of the space"
-    search = create_search(space, BASE, "tpe", [])
-    points = [search.suggest(str(i)) for i in range(STARTUP_TRIALS)]
-    for point in points[1:]:
-        changed = [name for name in own if point.get(name) != own[name]]
-        assert 1 <= len(changed) <= len(space) // 3 + 2
-    past = [Trial(point.pop(TRIAL_KEY), point, [], Outcome("failed", "why")) for point in points[:4]]
-    again = create_search(space, BASE, "tpe", past)
-    assert again.suggest("a") == points[4]
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_trials_cover_the_learning_rate(seed):
+    search = create_search(SPACE, replace(BASE, seed=seed), "tpe", [], 9)
+    rates = [search.suggest(str(i))["learning_rate"] for i in range(9)][1:]
+    # Eight trials, of which each has an eighth of the range, on its logarithmic scale, to itself.
+    assert sorted(int(8 * math.log(rate / 1e-4, 100)) for rate in rates) == list(range(8))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_none_of_them_is_the_configuration_again_where_few_parameters_apply(seed):
-    space = PRESETS["learning-rate"]
-    own = defaults(space, TrainConfig())
-    assert own == {"learning_rate": 1e-3, "schedule": "constant"}
-    found = neighbours(space, own, seed)
-    assert len(found) == STARTUP_TRIALS - 1
-    assert own not in found
+def random_space(random: np.random.Generator) -> Space:
+    """One to six parameters of all kinds, of which the last may have a condition."""
+    kinds = {
+        "learning_rate": Range(1e-5, 1e-1, log=True),
+        "rotation": Range(0.0, 30.0),
+        "batch_size": Range(8, 256, log=True),
+        "plateau_patience": Range(1, 3),
+        "class_weights": Choice(["none", "cube_root", "balanced"]),
+        "schedule": Choice(["constant", "cosine"]),
+    }
+    names = random.permutation(list(kinds))[: random.integers(1, len(kinds) + 1)]
+    space = {str(name): kinds[name] for name in names}
+    if "schedule" in space:
+        space["warmup_epochs"] = Range(0.0, 2.0, when={"schedule": ["cosine"]})
+    return space
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_no_point_is_tried_twice_and_a_stop_changes_nothing(seed):
+    random = np.random.default_rng(seed)
+    space, base = random_space(random), replace(BASE, seed=int(random.integers(1000)))
+    kind = ["quasi-random", "random", "tpe"][seed % 3]
+    trials = int(random.integers(4, 20))
+    search = create_search(space, base, kind, [], trials)
+    stop = int(random.integers(1, trials))
+    points: list[dict] = []
+    for number in range(trials):
+        if number == stop:
+            results = [None if random.random() < 0.2 else random.random() for _ in points]
+            again = create_search(space, base, kind, begun(points, results), trials)
+            waiting = [point for point, result in zip(points, results, strict=True) if result is None]
+            assert [again.suggest(f"again {i}") for i in range(len(waiting))] == waiting
+            if kind == "tpe":
+                search = again
+            else:
+                expected = [search.suggest(str(i)) for i in range(number, trials)]
+                points += [point for point in expected if point != "FINISHED"]
+                assert [again.suggest(str(i)) for i in range(number, trials)] == expected
+                break
+        point = search.suggest(str(number))
+        if point == "FINISHED":
+            break
+        points.append(point)
+        search.on_trial_complete(str(number), {BASE.metric: random.random()})
+    assert [point[TRIAL_KEY] for point in points] == [f"{i:04d}" for i in range(len(points))]
+    tried = [without_name(point) for point in points]
+    assert all(one != other for i, one in enumerate(tried) for other in tried[:i])
+    assert len(tried) == trials or set(space) <= {"plateau_patience", "class_weights", "schedule"}
+    if kind != "random" and len(tried) >= 4:
+        for name, domain in space.items():
+            values = [point[name] for point in tried[:4] if name in point]
+            assert len(set(values)) > 1 or domain.when, name
+
+
+def test_a_search_ends_when_a_small_space_is_used_up():
+    space = {"class_weights": Choice(["none", "cube_root", "balanced"])}
+    for kind in ("tpe", "quasi-random", "random"):
+        search = create_search(space, BASE, kind, [], 9)
+        points = [search.suggest(str(i)) for i in range(4)]
+        assert {point["class_weights"] for point in points[:3]} == {"none", "cube_root", "balanced"}
+        assert points[3] == "FINISHED"
 
 
 def test_a_configuration_outside_the_space_is_tried_first_as_it_is():
-    search = create_search({"learning_rate": Range(1e-5, 1e-4, log=True)}, BASE, "random", [])
+    search = create_search({"learning_rate": Range(1e-5, 1e-4, log=True)}, BASE, "random", [], 5)
     assert search.suggest("a") == {TRIAL_KEY: "0000"}
     assert 1e-5 <= search.suggest("b")["learning_rate"] <= 1e-4
-
-
-def test_the_same_seed_draws_the_same_points():
-    one, other = (create_search(SPACE, BASE, "random", []) for _ in range(2))
-    assert [one.suggest(str(i)) for i in range(5)] == [other.suggest(str(i)) for i in range(5)]
-
-
-@pytest.mark.parametrize("begun", [0, 1, 3])
-def test_after_a_stop_a_random_search_goes_on_with_the_points_that_it_would_have_drawn(begun):
-    whole = create_search(PRESETS["full"], BASE, "random", [])
-    points = [whole.suggest(str(i)) for i in range(5)]
-    past = [
-        Trial(point[TRIAL_KEY], {k: v for k, v in point.items() if k != TRIAL_KEY}, [], Outcome("failed", "why"))
-        for point in points[:begun]
-    ]
-    resumed = create_search(PRESETS["full"], BASE, "random", past)
-    assert [resumed.suggest(str(i)) for i in range(begun, 5)] == points[begun:]
 
 
 def test_after_a_stop_trials_under_way_come_first_and_names_go_on():
@@ -89,7 +137,7 @@ def test_after_a_stop_trials_under_way_come_first_and_names_go_on():
         trial(1, [0.2], None, learning_rate=5e-4),
         trial(2, [], Outcome("failed", "why"), learning_rate=9e-3),
     ]
-    search = create_search(SPACE, BASE, "tpe", past)
+    search = create_search(SPACE, BASE, "tpe", past, 9)
     assert search.suggest("a") == {"learning_rate": 5e-4, "schedule": "constant", TRIAL_KEY: "0001"}
     assert search.suggest("b")[TRIAL_KEY] == "0003"
 
