@@ -34,7 +34,8 @@ def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_f
     (tmp_path / "space.toml").write_text(SPACE)
     command = [
         *(sys.executable, "jobs/sweep.py", "--model", "compact", "--data", drawn_few, "--epochs", "2"),
-        *("--batch-size", "50", "--trials", "3", "--space", str(tmp_path / "space.toml"), "--search", "random"),
+        # The second and the third point differ in each parameter, and so one of the two trials fails.
+        *("--batch-size", "50", "--trials", "3", "--space", str(tmp_path / "space.toml"), "--search", "quasi-random"),
         *("--workers-per-trial", "2", "--max-failures", "1", "--storage", str(tmp_path), "--name", "sweep"),
     ]
     folder = tmp_path / "sweep"
