@@ -103,6 +103,11 @@ class Pipeline:
         self._histories = {number: history for number, history in self._histories.items() if number in known}
         return Analysis(frame, seconds, tuple(faces), spent)
 
+    def close(self) -> None:
+        """Wait for the detector, so that another pipeline can use it: it does one thing at a time."""
+        if self._thread:
+            self._thread.shutdown()
+
     def _detect(
         self, frame: np.ndarray, grey: np.ndarray, settled: bool, passed: float, spent: dict[str, float]
     ) -> None:
@@ -114,7 +119,7 @@ class Pipeline:
         due = not settled or self._since_detection >= self._detect_every
         if not self._live and due and (not settled or self._detect_every == 1 or passed > _FAR_SECONDS):
             if self._pending:
-                self._pending[0].result()  # It is out of date, and a detector does one thing at a time.
+                self._pending[0].result()  # It is out of date, but the detector is busy with it.
                 self._pending = None
             found, spent["detect"] = self._looked(frame)
             self._tracker.detected(found)

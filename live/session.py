@@ -166,6 +166,8 @@ class _Session:
 
     def _new_pipeline(self, frame: Frame) -> Pipeline:
         """For the first frame of a file, whose people are others than those of the file before."""
+        if self._pipeline:
+            self._pipeline.close()
         self._origin = frame.origin
         self._faces += self._faces_here
         self._faces_here = 0

@@ -3,6 +3,7 @@
 import csv
 import json
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -114,6 +115,24 @@ def test_a_sample_is_logged_and_saved_at_its_times(tmp_path):
     assert any(line.startswith("5 frames, 1 face,") for line in said)
     saved = frames_of(tmp_path / "saved.mp4")
     assert saved[-1].seconds + saved[-1].lasts == pytest.approx(2.4, abs=0.1)
+
+
+def test_the_detector_has_finished_with_one_video_before_the_next(tmp_path, monkeypatch):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write(folder / name, walk(7), np.arange(7) * 40)
+    busy = threading.Lock()
+
+    def slow(frame: np.ndarray) -> np.ndarray:
+        assert busy.acquire(blocking=False), "two looks at a time"
+        time.sleep(0.3)
+        busy.release()
+        return np.array([[215, 120, 190, 190]], np.float32)
+
+    monkeypatch.setattr("live.session.create_detector", lambda *args, **options: slow)
+    rows, _ = analyse(folder, tmp_path / "log.csv")
+    assert len(rows) == 21
 
 
 def test_how_far_it_is_goes_to_the_progress(tmp_path):
