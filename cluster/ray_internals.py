@@ -14,6 +14,10 @@ NODE_HAS_STARTED = "Ray runtime started"
 """What `ray start` prints once the head knows the node."""
 NODE_IS_TOO_SLOW = "The current node timed out during startup"
 """Part of the exception that a Ray raises which did not start within 30 s."""
+RESTARTS_MAY_FAIL = (
+    r"\[.* E \d+ \d+\] core_worker\.cc:\d+: Actor with class name: .* has constructor arguments in the obj"
+)
+"""Begins what Ray prints of every actor of Ray Data, whose restarts do not fail: the driver keeps its arguments."""
 MANY_WORKERS = "worker processes have been started on node"
 """Part of the warning that a node runs more processes than it has CPUs."""
 WORKER_HEALTH_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"

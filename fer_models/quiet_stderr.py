@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _FILTER = """
-import os, signal, sys
+import os, re, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes the lines.
-beginnings = tuple(map(os.fsencode, sys.argv[1:]))
+beginnings = re.compile(b"|".join(map(os.fsencode, sys.argv[1:])))
 for line in sys.stdin.buffer:
-    if not line.startswith(beginnings):
+    if not beginnings.match(line):
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
 """
@@ -19,7 +19,9 @@ for line in sys.stdin.buffer:
 
 @contextmanager
 def without_lines(*beginnings: str) -> Iterator[None]:
-    """Drops lines that begin with one of `beginnings` from this process's stderr, whoever writes them.
+    """Drops lines whose beginning matches one of `beginnings`, regular expressions, from this process's stderr.
+
+    It does not matter who writes them.
 
     The filter is a separate process, so that the last lines before a crash still appear.
     """

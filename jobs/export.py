@@ -18,7 +18,9 @@ from rich.console import Console
 from fer_data.commands import exit_with_code
 from fer_data.storage import absolute, join, redacted
 from jobs.command_line import parse
-from jobs.tensorflow_environment import quiet_start, tensorflow_environment
+from jobs.tensorflow_environment import quiet, tensorflow_environment
+
+_CONVERTERS_NOTES = ("INFO: Created TensorFlow Lite", "fully_quantize: ")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(ExportOptions, argv, description=__doc__)
     os.environ |= tensorflow_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
     # TensorFlow takes seconds to import, so the options are checked first.
-    with quiet_start():
+    with quiet():
         from fer_models.export import FORMATS, export
     from fer_models.checkpoint_files import read_card
     from jobs.data import open_data
@@ -53,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = open_data(options.data or card.configuration.get("data"), console)
     if dataset.manifest.fingerprint != card.data_fingerprint:
         console.out(f"warning: {redacted(uri)} was trained on other data than {redacted(dataset.uri)}")
-    card = export(uri, options.formats, dataset)
+    with quiet(*_CONVERTERS_NOTES):
+        card = export(uri, options.formats, dataset)
     for name in options.formats:
         measured = card.exports[FORMATS[name]]
         if name == "litert_int8":

@@ -11,7 +11,9 @@ _DEFAULTS = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 # The wording of TensorFlow 2.21, which tests/jobs/test_tensorflow_environment.py checks.
-_NOTES = ("I0000 ", "WARNING: All log messages before absl::InitializeLog() is called")
+_NOTES = ("I0000 ", r"WARNING: All log messages before absl::InitializeLog\(\) is called")
+_NO_GPU = "E0000 .*failed call to cuInit"
+"""What TensorFlow reports where CUDA_VISIBLE_DEVICES hides the GPUs, or where there are none."""
 
 
 def tensorflow_environment() -> dict[str, str]:
@@ -19,12 +21,14 @@ def tensorflow_environment() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in _DEFAULTS.items()}
 
 
-def quiet_start() -> AbstractContextManager[None]:
-    """Drops TensorFlow's notes, but not its warnings, from stderr while it is imported inside the block.
+def quiet(*more: str) -> AbstractContextManager[None]:
+    """Drops TensorFlow's notes, and its complaint that there is no GPU, from stderr inside the block.
+
+    `more` are regular expressions for the beginnings of other lines to drop.
 
     TF_CPP_MIN_LOG_LEVEL has no effect while the library is loaded. At 0 nothing is dropped.
     """
-    return nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else without_lines(*_NOTES)
+    return nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else without_lines(*_NOTES, _NO_GPU, *more)
 
 
 def set_up_tensorflow(*, threads: int, operations: int, tf32: bool = True, deterministic: bool = False) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fer_data.commands import ctrl_c_checked
 from fer_data.storage import absolute, redacted
+from fer_models.quiet_stderr import without_lines
 from jobs.evaluation.copying import CopyMarker
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.report.writer import write_report
@@ -69,6 +70,7 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     import ray
 
     from cluster.connect import connect
+    from cluster.ray_internals import RESTARTS_MAY_FAIL
     from jobs.evaluation.scoring.actor import ScoringTask
     from jobs.evaluation.scoring.networks import Arithmetic
     from jobs.evaluation.scoring.pipeline import score
@@ -99,7 +101,11 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     peaks: dict[int, float] = {}
     images = sum(shard.rows for shard in remaining)
     started = time.monotonic()
-    with ctrl_c_checked() as check_ctrl_c, ScoringProgress(console, images) as progress:
+    with (
+        ctrl_c_checked() as check_ctrl_c,
+        without_lines(RESTARTS_MAY_FAIL),
+        ScoringProgress(console, images) as progress,
+    ):
         for scored in score(request.dataset, remaining, task, pool):
             check_ctrl_c()
             shard = by_index[scored.shard]

@@ -5,9 +5,9 @@ from tests.conftest import REPOSITORY
 
 BLOCK = """
 import os
-from jobs.tensorflow_environment import quiet_start, tensorflow_environment
+from jobs.tensorflow_environment import quiet, tensorflow_environment
 os.environ |= tensorflow_environment()
-with quiet_start():
+with quiet():
     {}
 os.write(2, b"I0000 after\\n")
 """
@@ -22,6 +22,11 @@ def stderr(body: str) -> str:
 
 def test_tensorflow_starts_without_a_word():
     assert stderr("import tensorflow") == "I0000 after\n"
+
+
+def test_a_hidden_gpu_is_nothing_to_complain_of():
+    hidden = 'os.environ["CUDA_VISIBLE_DEVICES"] = "-1"; import tensorflow as tf; tf.constant(1)'
+    assert stderr(hidden) == "I0000 after\n"
 
 
 def test_warnings_and_the_last_words_of_a_crash_come_through():

@@ -16,4 +16,5 @@ def run(*arguments: str) -> str:
         command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert " E " not in done.stderr  # Ray's errors that mean nothing.
     return done.stdout
