@@ -3,7 +3,7 @@
     python jobs/prepare_data.py fer2013.zip --out data/fer2013
     python jobs/prepare_data.py my_pictures --out data/mine --resize --split-shares 0.8 0.1 0.1
 
-The first takes about 4 seconds on 2 cores for the 32,298 images of that zip, and two minutes more to look for near
+The first takes about 4 seconds on 2 cores for the 32,298 images of that zip, and a minute more to look for near
 copies. It prints the rows by usage and class, the audit, and the reasons for which a file or row was left out.
 """
 

@@ -27,7 +27,7 @@ from jobs.training.options import TrainRunOptions
 from jobs.training.plan import plan_run
 from jobs.training.recipe import Stage, read_recipe
 from jobs.training.run_folder import CONFIG_FILE, RunFolder, claim
-from jobs.training.schedule import History, best_row, why_finished
+from jobs.training.schedule import best_row, why_finished
 
 RECIPE_FILE = "recipe.toml"
 TABLE_FILE = "stages.csv"
@@ -89,16 +89,17 @@ class _Run:
 
     @property
     def is_finished(self) -> bool:
-        return why_finished(self.config, self._history()) is not None
+        card = self.folder.latest()
+        return card is not None and why_finished(self.config, card.metrics) is not None
 
     def changed(self) -> list[str]:
         return self.folder.changed(self.config, self._fingerprint) if self.has_begun else []
 
     def result(self) -> dict[str, Any]:
         """The stage's row in the table; of its metrics, those of its best epoch."""
-        best = best_row(self.config, self._history())
         card = self.folder.latest()
         assert card is not None
+        best = best_row(self.config, card.metrics)
         return {
             "stage": self.stage.name,
             "model": self.config.model,
@@ -108,10 +109,6 @@ class _Run:
             "best_epoch": best["epoch"],
             **{metric: best.get(f"validation_{metric}") for metric in _METRICS},
         }
-
-    def _history(self) -> History:
-        card = self.folder.latest()
-        return card.metrics if card else []
 
 
 def _check_teachers(runs: Mapping[str, _Run]) -> None:
