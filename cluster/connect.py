@@ -12,7 +12,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from cluster.ray_internals import NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
-from fer_data.commands import counted
+from fer_data.commands import counted, stops_kept
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
@@ -38,7 +38,8 @@ def start_local(**more: Any) -> None:
     Raises UserError when Ray gives up, as on a machine that is very busy.
     """
     try:
-        init_on_loopback(**(_QUIET | more))
+        with stops_kept():
+            init_on_loopback(**(_QUIET | more))
     except Exception as error:  # Ray raises no class of its own.
         if NODE_IS_TOO_SLOW not in str(error):
             raise
@@ -60,7 +61,8 @@ def connect() -> None:
             start_local()
             return
         _check_reachable(address)
-        ray.init(**_QUIET)
+        with stops_kept():
+            ray.init(**_QUIET)
     except ray.exceptions.AuthenticationError as error:
         cause = str(error).partition(". ")[0]
         raise UserError(

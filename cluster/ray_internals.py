@@ -122,6 +122,31 @@ def data_parallel_trainer() -> Any:
     return Trainer
 
 
+def before_resize(act: Callable[[], None]) -> Any:
+    """A callback of Ray Train that calls `act`, in its controller, before a running set of workers gives way to one
+    of another size.
+    """
+    from ray.train.v2._internal.execution.callback import ControllerCallback
+    from ray.train.v2._internal.execution.controller.state import ResizingState
+
+    class BeforeResize(ControllerCallback):
+        def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+            if isinstance(current_state, ResizingState):
+                act()
+
+    return BeforeResize()
+
+
+def machine_is_to_go() -> bool:
+    """In a worker of Ray Train: whether Ray has announced that the machine of some worker is about to end.
+
+    The public `ray.train.get_preemption_info` is a barrier for all ranks, too slow to ask before every call.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    return get_train_context().preemption_context.preemption_info is not None
+
+
 def population_based_training(change: Callable[[dict[str, Any], Any], dict[str, Any]], **options: Any) -> Any:
     """Ray Tune's population-based training, in which `change(point, trial)` may edit each new point."""
     from ray.tune.schedulers import PopulationBasedTraining

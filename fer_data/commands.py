@@ -1,5 +1,8 @@
 """How every command begins and ends: a rule for options, one line for a mistake, an exit code for each way to end.
 
+A command is stopped by Ctrl-C or by SIGTERM, from `kill`, Slurm, Kubernetes or `ray job stop`. Both mean the same:
+KeyboardInterrupt is raised, results are kept, and a second signal ends the process at once.
+
 It imports Python's own library alone, because `python -m live` starts with it.
 """
 
@@ -7,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -49,39 +53,82 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised like Ctrl-C."""
+
+
+STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+"""The signals that stop a command, and what they raise."""
+
+
 @contextmanager
-def ctrl_c_checked() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises KeyboardInterrupt after Ctrl-C, for loops that must not miss it.
+def stops_handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call `handler(number, frame)` for the signals in STOPS. Only the main thread can; elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
+
+
+@contextmanager
+def stops_kept() -> Iterator[None]:
+    """Keep the handlers of STOPS that a command has set. Ray replaces them by some that end in a crash dump."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, one in before.items():
+                if callable(one):
+                    signal.signal(number, one)
+
+
+def stop(number: int, _: object) -> None:
+    """A handler that raises what STOPS says, and lets the next signal end the process."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_DFL)
+    raise STOPS[signal.Signals(number)]
+
+
+@contextmanager
+def stop_checked() -> Iterator[Callable[[], None]]:
+    """Gives a function that raises what STOPS says after such a signal, for loops that must not miss it.
 
     Python itself raises it too, but drops it if it happens to run a destructor.
     """
-    pressed: list[int] = []
+    received: list[int] = []
 
-    def interrupt(number: int, _: object) -> None:
-        pressed.append(number)
-        raise KeyboardInterrupt
+    def remember(number: int, frame: object) -> None:
+        received.append(number)
+        stop(number, frame)
 
     def look() -> None:
-        if pressed:
-            raise KeyboardInterrupt
+        if received:
+            raise STOPS[signal.Signals(received[0])]
 
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
+    with stops_handled(remember):
         yield look
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def exit_with_code(main: Callable[[], object]) -> None:
-    """Run `main` and exit: 0 done, 1 failed (with a traceback), 2 a user's mistake (in one line), 130 after Ctrl-C."""
+    """Run `main` and exit with a code.
+
+    0 done, 1 failed (with a traceback), 2 a user's mistake (in one line), 130 after Ctrl-C, 143 after SIGTERM.
+    """
     try:
-        main()
+        with stops_handled(stop):
+            main()
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # The reader of the output closed it, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt as stop:  # It may say where the command stands.
-        print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stopped:  # It may say where the command stands.
+        print(": ".join(["interrupted", *map(str, stopped.args)]), file=sys.stderr)
+        sys.exit(143 if isinstance(stopped, Terminated) else 130)

@@ -11,7 +11,7 @@ import numpy as np
 from fer_data.errors import UserError
 from fer_data.storage import join, one_line, redacted
 from fer_models.card import Card
-from fer_models.checkpoint_files import MODEL_FILE, STATE_FILE, publish_checkpoint, read_card, read_verified
+from fer_models.checkpoint_files import MODEL_FILE, STATE_FILE, packed, publish_checkpoint, read_card, read_verified
 
 
 def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, np.ndarray] | None = None) -> Card:
@@ -21,9 +21,7 @@ def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, n
         model.save(path)
         files = {MODEL_FILE: path.read_bytes()}
     if state is not None:
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **state)
-        files[STATE_FILE] = buffer.getvalue()
+        files[STATE_FILE] = packed(state)
     return publish_checkpoint(uri, files, card)
 
 

@@ -9,11 +9,14 @@ A folder whose files do not match a card is not a checkpoint: its writer died, o
 """
 
 import hashlib
+import io
+import os
 import shutil
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from pyarrow import fs
 
 from fer_data.errors import UserError
@@ -44,6 +47,13 @@ def publish_checkpoint(uri: str, files: dict[str, bytes], card: Card) -> Card:
         else:
             _publish_local(Path(path), content)
     return card
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """The content of a STATE_FILE with `arrays`."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
 
 
 def add_files(uri: str, files: dict[str, bytes], card: Card) -> Card:
@@ -81,7 +91,10 @@ def _publish_local(target: Path, content: dict[str, bytes]) -> None:
     try:
         temporary.mkdir(parents=True)
         for name, data in content.items():
-            (temporary / name).write_bytes(data)
+            with open(temporary / name, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         if target.exists():
             old = temporary.with_name(f"{temporary.name}.old")
             target.rename(old)

@@ -46,11 +46,15 @@ class RunOptions(WorkerOptions):
     """Name of the folder in --storage; by default the model and a digest of the settings and data."""
     overwrite: bool = False
     """Delete the run or sweep of this name and start again."""
+    checkpoint_minutes: float = 5.0
+    """Save the position inside an epoch this often: what a run that is killed loses at most."""
     max_failures: int = 3
-    """How many times in a row to restart from the last checkpoint when no epoch is finished in between."""
+    """How many times in a row to restart from what was saved last when no epoch is finished in between."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        minutes = self.checkpoint_minutes
+        check(minutes > 0, "--checkpoint-minutes must be above 0", minutes)
         check(self.max_failures >= 0, "--max-failures must be 0 or more", self.max_failures)
         plain = self.name is None or re.fullmatch(NAME, self.name)
         check(bool(plain), f"--name {NAME_RULE}", repr(self.name))

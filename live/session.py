@@ -6,12 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from types import FrameType
 
 import cv2
 import numpy as np
 
-from fer_data.commands import counted
+from fer_data.commands import STOPS, counted, stops_handled
 from fer_data.errors import UserError
 from fer_models.quiet_stderr import without_lines
 from live.classifier import STILL_LONG_SIDE, ExpressionClassifier
@@ -40,19 +39,18 @@ def run(
     """Watch until the source ends or the user quits, then pass the summary to `say`. Problems go to `warn`.
 
     `progress` gets how far it is after each frame, if nothing else shows that. Raises UserError for the user's
-    mistakes, before anything is written; OSError when a file cannot be written; and KeyboardInterrupt after Ctrl-C,
-    once all files are closed and the summary is printed.
+    mistakes, before anything is written; OSError when a file cannot be written; and KeyboardInterrupt after Ctrl-C
+    or SIGTERM, once all files are closed and the summary is printed.
     """
     # A second Ctrl-C must not stop the files from being closed.
     with ExitStack() as handlers, ExitStack() as files:
         session = _Session(options, files, warn, progress)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handlers.callback(signal.signal, number, signal.signal(number, session.stop))
+        handlers.enter_context(stops_handled(session.stop))
         session.watch()
     for line in session.summary():
         say(line)
-    if session.interrupted:
-        raise KeyboardInterrupt
+    if session.stopped_by:
+        raise STOPS[session.stopped_by]
 
 
 class _Session:
@@ -103,13 +101,15 @@ class _Session:
         self._frames = self._faces = self._faces_here = 0
         """Frames so far; faces of the files before this one, and of this one."""
         self._interval = 0.0
-        self._stopping = self._waiting = self.interrupted = False
+        self._stopping = self._waiting = False
+        self.stopped_by: signal.Signals | None = None
         self._began = self._last = time.perf_counter()
 
-    def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
+    def stop(self, number: int = 0, _: object = None) -> None:
         """Signal handler: end after the current frame."""
         self._stopping = True
-        self.interrupted |= number == signal.SIGINT
+        if number:
+            self.stopped_by = signal.Signals(number)
 
     def watch(self) -> None:
         while not self._stopping and not self._display.quit:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fer_data.commands import ctrl_c_checked
+from fer_data.commands import stop_checked
 from fer_data.storage import absolute, redacted
 from fer_models.quiet_stderr import without_lines
 from jobs.evaluation.copying import CopyMarker
@@ -102,12 +102,12 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     images = sum(shard.rows for shard in remaining)
     started = time.monotonic()
     with (
-        ctrl_c_checked() as check_ctrl_c,
+        stop_checked() as check_stop,
         without_lines(RESTARTS_MAY_FAIL),
         ScoringProgress(console, images) as progress,
     ):
         for scored in score(request.dataset, remaining, task, pool):
-            check_ctrl_c()
+            check_stop()
             shard = by_index[scored.shard]
             told = {
                 "parameters": scored.about.parameters,

@@ -1,30 +1,32 @@
 """The driver of a training run: data and folder first, then Ray Train, then the results."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, wait_for_room, worker_resources
-from cluster.ray_internals import WORKER_HEALTH_VARIABLE, data_parallel_trainer
+from cluster.ray_internals import WORKER_HEALTH_VARIABLE, before_resize, data_parallel_trainer
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.storage import absolute, is_remote, join, redacted, resolve, write_file
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
+from jobs.training.boards import saved_when_stopped, start_board
 from jobs.training.checks import check_profile, check_shares, check_sources, missing_line
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.options import TrainRunOptions
 from jobs.training.plan import plan_run
-from jobs.training.progress import ProgressBoard, ProgressDisplay, epoch_line
+from jobs.training.progress import ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_row, why_finished
 from jobs.training.selection import seen_line
@@ -33,6 +35,8 @@ from jobs.training.tensorboard_log import TensorboardLog
 
 _RESIZE_SECONDS = 30.0
 """How often Ray checks whether a run with --workers MIN:MAX can have another number of workers."""
+_REST_SECONDS = 120.0
+"""How long a new number of workers waits for the position of those before. Validation takes none."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         f"run {redacted(folder.uri)}",
         sep="\n",
     )
-    latest = folder.latest(lambda message: console.out(f"warning: {message}"))
-    rows = latest.metrics if latest else []
+    latest = folder.latest()  # Rank 0 warns of damage.
+    rows = latest.card.metrics if latest else []
     if options.profile:
         check_profile(config, rows, plan.training.num_rows)
     with MlflowLog(options.mlflow, folder, name, config, rows, console.out) as mlflow, tensorboard:
@@ -95,16 +99,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
             console.out(f"nothing to do: {reason}")
             folder.publish(config, rows, options.keep)
         else:
-            board = (
-                ray.remote(num_cpus=0)(ProgressBoard)
-                .options(
-                    # On the driver's machine, so that the board survives the loss of any other machine.
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(
-                        ray.get_runtime_context().get_node_id(), soft=False
-                    )
-                )
-                .remote(name, finished=len(rows))
-            )
+            board = start_board(name, finished=len(rows), minutes=options.checkpoint_minutes)
             task = Task(
                 name,
                 config,
@@ -120,7 +115,10 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
                 unseen=plan.unseen,
             )
             with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log):
-                run_workers(task, resources, workers=(least, most), max_failures=options.max_failures)
+                saved_when_stopped(
+                    lambda: run_workers(task, resources, workers=(least, most), max_failures=options.max_failures),
+                    console.out,
+                )
     return _result(config, folder, plan.dataset, console)
 
 
@@ -158,7 +156,9 @@ def run_workers(task: Task, resources: WorkerResources, *, workers: tuple[int, i
                 raise
         if mistake := ray.get(task.progress.mistake.remote()):
             raise mistake
-        return
+        if not ray.get(task.progress.machine_goes.remote()):
+            return
+        ray.get(task.progress.say.remote("a machine of this run is about to end: its workers move"))
 
 
 def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], max_failures: int) -> None:
@@ -179,13 +179,18 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             name=task.name,
             storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
+            callbacks=[before_resize(partial(_rest, task.progress))],
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )
-    try:
-        trainer.fit()
-    except SystemExit:  # Ray's own handler of Ctrl-C exits without a message.
-        raise KeyboardInterrupt from None
+    trainer.fit()
+
+
+def _rest(board: Any) -> None:
+    """Let the ranks save their position before Ray ends them, to start another number of them."""
+    deadline = time.monotonic() + _REST_SECONDS
+    while ray.get(board.rest.remote()) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:

@@ -18,6 +18,7 @@ from jobs.training.config import TrainConfig
 from jobs.training.feed import Feed, device, window_rows
 from jobs.training.layers import for_training
 from jobs.training.loop import TrainingLoop
+from jobs.training.position import Position
 from jobs.training.precision import POLICIES, common_policy, fastest_policy
 from jobs.training.run_folder import RunFolder
 from jobs.training.serving import ServingModel
@@ -27,7 +28,9 @@ from jobs.training.task import Task
 
 
 class Rank:
-    """Everything that `worker` trains with, restored from the last intact checkpoint; `history` has its rows.
+    """Everything that `worker` trains with, restored from the newest intact checkpoint or position.
+
+    `history` has the rows of the epochs before it. `position` is set if the run resumes inside an epoch.
 
     Raises UserError for data, weights, teachers or checkpoints that cannot be used.
     """
@@ -44,7 +47,7 @@ class Rank:
             rank=collectives.rank,
             world_size=collectives.world_size,
         )
-        latest = _latest_checkpoint(folder, collectives, say)
+        saved, latest, step = _latest(folder, collectives, task)
         self.history: list[dict[str, Any]] = list(latest.metrics) if latest else []
         self.precision = latest.precision if latest else _agreed_precision(config, collectives)
 
@@ -78,27 +81,40 @@ class Rank:
             collectives,
             unseen=task.unseen,
         )
+        self.position: Position | None = None
         if latest:
-            self.state.restore(load_training_state(folder.checkpoint(latest.epoch))[0])
+            if step:
+                self.position, saved = Position.split(saved, latest.epoch + 1)
+            self.state.restore(saved)
 
-    def start_epoch(self, epoch: int) -> None:
-        """Seed dropout, and freeze or unfreeze stages, for `epoch`."""
+    def start_epoch(self, epoch: int) -> Position | None:
+        """Seed dropout, and freeze or unfreeze stages, for `epoch`. Returns the position that it goes on from."""
         self.state.seed_dropout(self._config.seed, epoch, self._collectives.rank)
         if self._step.start_epoch(epoch):
             self.loop.trace()
+        position, self.position = self.position, None
+        if position:
+            position.restore_own(self.state, self._collectives, self._config.seed)
+        return position
 
 
 def _new_model(config: TrainConfig, precision: str) -> keras.Model:
     return create_model(config.model, precision=precision, **config.builder_arguments())
 
 
-def _latest_checkpoint(folder: RunFolder, collectives: Collectives, say: Callable[[str], None]) -> Card | None:
-    """The checkpoint that rank 0 found, on every rank, so that all start from the same one."""
-    latest = folder.latest(say) if collectives.rank == 0 else None
-    epoch = int(collectives.gather_ints([latest.epoch if latest else 0])[0, 0])
-    if epoch == 0:
-        return None
-    return load_training_state(folder.checkpoint(epoch))[1]
+def _latest(folder: RunFolder, collectives: Collectives, task: Task) -> tuple[dict[str, np.ndarray], Card | None, int]:
+    """What rank 0 found to resume from, the same on every rank: arrays, card, and steps after the card's epoch."""
+
+    def warn(message: str) -> None:  # Every restart of the workers finds the same damage.
+        task.progress.say.remote(f"warning: {message}", once=True)
+
+    found = folder.latest(warn) if collectives.rank == 0 else None
+    mine = [found.card.epoch, found.step] if found else [-1, 0]
+    epoch, step = collectives.gather_ints(mine)[0].tolist()
+    if epoch < 0:
+        return {}, None, 0
+    uri = folder.position(epoch + 1, step) if step else folder.checkpoint(epoch)
+    return *load_training_state(uri), step
 
 
 def _agreed_precision(config: TrainConfig, collectives: Collectives) -> str:

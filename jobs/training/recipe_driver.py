@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.connect import connect, room, worker_resources
-from fer_data.commands import ctrl_c_checked
+from fer_data.commands import stop_checked
 from fer_data.errors import UserError
 from fer_data.storage import absolute, exists, join, read_file, redacted, resolve, write_file
 from jobs.data import open_data
@@ -89,16 +89,17 @@ class _Run:
 
     @property
     def is_finished(self) -> bool:
-        card = self.folder.latest()
-        return card is not None and why_finished(self.config, card.metrics) is not None
+        saved = self.folder.latest()
+        return saved is not None and why_finished(self.config, saved.card.metrics) is not None
 
     def changed(self) -> list[str]:
         return self.folder.changed(self.config, self._fingerprint) if self.has_begun else []
 
     def result(self) -> dict[str, Any]:
         """The stage's row in the table; of its metrics, those of its best epoch."""
-        card = self.folder.latest()
-        assert card is not None
+        saved = self.folder.latest()
+        assert saved is not None
+        card = saved.card
         best = best_row(self.config, card.metrics)
         return {
             "stage": self.stage.name,
@@ -152,9 +153,9 @@ def _train_beside(
     training: dict[Any, tuple[str, Any]] = {}
     left = set(waiting)
     failure: BaseException | None = None
-    with ctrl_c_checked() as check_ctrl_c:
+    with stop_checked() as check_stop:
         while training or (waiting and failure is None):
-            check_ctrl_c()
+            check_stop()
             ready = [name for name in waiting if left.isdisjoint(runs[name].stage.teachers)]
             for name in ready[: at_a_time - len(training)] if failure is None else ():
                 waiting.remove(name)

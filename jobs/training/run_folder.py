@@ -3,6 +3,7 @@
 config.json               the configuration, for `--config`
 best/                     the checkpoint of the best epoch so far
 checkpoints/epoch-0007/   the last few checkpoints, with the state from which a run resumes
+positions/epoch-0008-step-000120/   the same inside epoch 8, after 120 of its steps; removed when the epoch is over
 history.parquet, .csv     a row per epoch
 curves.png                the same as a picture
 """
@@ -11,9 +12,11 @@ import io
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyarrow import fs
 
@@ -31,12 +34,32 @@ from fer_data.storage import (
     write_file,
 )
 from fer_models.card import Card
-from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified, verify
+from fer_models.checkpoint_files import (
+    MODEL_FILE,
+    STATE_FILE,
+    packed,
+    publish_checkpoint,
+    read_card,
+    read_verified,
+    verify,
+)
 from jobs.training.config import BEFORE_SELECT, TrainConfig
 from jobs.training.schedule import History, best_row
 
 CONFIG_FILE = "config.json"
 _EPOCH = re.compile(r"epoch-(\d{4,})")
+_POSITION = re.compile(r"epoch-(\d{4,})-step-(\d{6,})")
+_KEPT_POSITIONS = 2
+"""If the newest is damaged, a run resumes from the one before."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint or position at `uri`, from which a run resumes: `step` steps after the epoch of `card`."""
+
+    uri: str
+    card: Card
+    step: int = 0
 
 
 class RunFolder:
@@ -62,25 +85,40 @@ class RunFolder:
     def changed(self, config: TrainConfig, data_fingerprint: str) -> list[str]:
         """In words, what `config` would change in the run that has begun here."""
         latest = self.latest()
-        other_data = latest and latest.data_fingerprint != data_fingerprint
+        other_data = latest and latest.card.data_fingerprint != data_fingerprint
         before = TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
         return differences(before, config) + ["the data"] * bool(other_data)
 
     def epochs(self) -> list[int]:
         """The epochs that have a checkpoint folder, intact or not, in order."""
-        filesystem, path = resolve(join(self.uri, "checkpoints"))
-        entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        matches = [_EPOCH.fullmatch(entry.base_name) for entry in entries]
+        matches = [_EPOCH.fullmatch(name) for name in _names_in(join(self.uri, "checkpoints"))]
         return sorted(int(match[1]) for match in matches if match)
 
-    def latest(self, warn: Callable[[str], None] = lambda message: None) -> Card | None:
-        """The card of the newest intact checkpoint; damaged ones are skipped with a warning."""
-        for epoch in reversed(self.epochs()):
+    def position(self, epoch: int, step: int) -> str:
+        return join(self.uri, "positions", f"epoch-{epoch:04d}-step-{step:06d}")
+
+    def positions(self) -> list[tuple[int, int]]:
+        """Epoch and step of each position, intact or not, in order."""
+        matches = [_POSITION.fullmatch(name) for name in _names_in(join(self.uri, "positions"))]
+        return sorted((int(match[1]), int(match[2])) for match in matches if match)
+
+    def latest(self, warn: Callable[[str], None] = lambda message: None) -> Saved | None:
+        """The newest intact checkpoint or position; damaged ones are skipped with a warning."""
+        places = [(epoch, 0, self.checkpoint(epoch)) for epoch in self.epochs()]
+        places += [(epoch - 1, step, self.position(epoch, step)) for epoch, step in self.positions()]
+        for _, step, uri in sorted(places, reverse=True):
             try:
-                return verify(self.checkpoint(epoch))
+                return Saved(uri, verify(uri), step)
             except UserError as damage:
-                warn(f"skipped checkpoint epoch-{epoch:04d}: {damage}")
+                what = "position" if step else "checkpoint"
+                warn(f"skipped {what} {uri.rpartition('/')[2]}: {damage}")
         return None
+
+    def save_position(self, step: int, card: Card, arrays: dict[str, np.ndarray]) -> None:
+        """Write the position of `step` steps after the epoch of `card`, and remove the oldest."""
+        publish_checkpoint(self.position(card.epoch + 1, step), {STATE_FILE: packed(arrays)}, card)
+        for old in self.positions()[:-_KEPT_POSITIONS]:
+            delete_folder(self.position(*old))
 
     def publish(self, config: TrainConfig, history: History, keep: int) -> None:
         """Update everything else in the folder to the newest checkpoint, after an epoch or when a run resumes."""
@@ -88,6 +126,9 @@ class RunFolder:
         self._write_history(history)
         for epoch in self.epochs()[:-keep]:
             delete_folder(self.checkpoint(epoch))
+        for epoch, step in self.positions():
+            if epoch <= len(history):
+                delete_folder(self.position(epoch, step))
         if not is_remote(self.uri):  # Remove what a killed process was writing: this is the only writer now.
             for leftover in Path(self.uri).glob(f"**/{UNFINISHED}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -117,6 +158,12 @@ class RunFolder:
         frame = history_frame(history)
         write_file(join(self.uri, "history.parquet"), frame.to_parquet(index=False))
         write_file(self.history, frame.to_csv(index=False).encode())
+
+
+def _names_in(uri: str) -> list[str]:
+    """The names of what is in the folder at `uri`; none if there is no folder."""
+    filesystem, path = resolve(uri)
+    return [entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))]
 
 
 def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[], list[str]], overwrite: bool) -> None:

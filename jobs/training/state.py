@@ -22,16 +22,35 @@ class TrainingState:
         # Every rank updates these by itself: the moving statistics of normalisation layers.
         self._statistics = [i for i, v in enumerate(self.weights) if id(v) not in trained]
 
-    def seed_dropout(self, seed: int, epoch: int, rank: int) -> None:
-        """Seed dropout for an epoch, so that it does not depend on where a run resumed."""
+    def seed_dropout(self, *entropy: int) -> None:
+        """Seed dropout from seed, epoch and rank, so that it does not depend on where a run resumed."""
         for i, state in enumerate(self._seed_states):
-            state.assign(np.random.SeedSequence([seed, epoch, rank, i]).generate_state(2) >> 1)
+            state.assign(np.random.SeedSequence([*entropy, i]).generate_state(2) >> 1)
+
+    def own(self) -> dict[str, np.ndarray]:
+        """What differs between ranks inside an epoch: dropout's seeds, int64 [k, 2], and the moving statistics of
+        normalisation layers, float32 [n].
+        """
+        values = [v.numpy().ravel() for v in self._own_statistics()]
+        seeds = [state.numpy().astype(np.int64) for state in self._seed_states]
+        return {
+            "dropout": np.stack(seeds) if seeds else np.empty((0, 2), np.int64),
+            "statistics": np.concatenate(values) if values else np.empty(0, np.float32),
+        }
+
+    def restore_own(self, own: dict[str, np.ndarray]) -> None:
+        """Set what `own` returned."""
+        for state, seed in zip(self._seed_states, own["dropout"], strict=True):
+            state.assign(seed)
+        at = 0
+        for variable in self._own_statistics():
+            size = int(np.prod(variable.shape))
+            variable.assign(own["statistics"][at : at + size].reshape(variable.shape))
+            at += size
 
     def synchronise_statistics(self, collectives: Collectives) -> None:
         """Average the moving statistics of normalisation layers over the ranks."""
-        collectives.average_variables([self.weights[i] for i in self._statistics])
-        if self.averaged:
-            collectives.average_variables([self.averaged[i] for i in self._statistics])
+        collectives.average_variables(self._own_statistics())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of all arrays from which training resumes, by name."""
@@ -55,6 +74,10 @@ class TrainingState:
         for variable in [*self.weights, *self.averaged]:
             whole.update(variable.numpy().tobytes())
         return [int.from_bytes(whole.digest()[at : at + 4]) >> 1 for at in (0, 4)]
+
+    def _own_statistics(self) -> list[keras.Variable]:
+        groups = [self.weights, self.averaged] if self.averaged else [self.weights]
+        return [group[i] for group in groups for i in self._statistics]
 
     def _named_variables(self) -> dict[str, keras.Variable]:
         groups = {"model": self.weights, "optimizer": self.optimizer.variables, "ema": self.averaged}

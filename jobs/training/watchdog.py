@@ -12,7 +12,7 @@ class Watchdog:
     """A context manager that ends this process once `seconds` have passed inside it without a `beat`.
 
     Nothing gentler works: a thread that waits inside a collective cannot be interrupted. Ray sees the process die and
-    restarts all workers from the last epoch. The reason goes to `say` first.
+    restarts all workers from what was saved last. The reason goes to `say` first.
     """
 
     def __init__(self, seconds: float, say: Callable[[str], None]) -> None:
@@ -39,5 +39,5 @@ class Watchdog:
         while True:
             time.sleep(min(1.0, self._seconds / 4))
             if self._watching and time.monotonic() - self._last > self._seconds:
-                self._say(f"no step for {self._seconds:g} seconds: the worker restarts from the last epoch")
+                self._say(f"no step for {self._seconds:g} seconds: the workers restart from what was saved last")
                 os._exit(EXIT_CODE)

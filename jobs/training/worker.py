@@ -1,38 +1,34 @@
 """What every rank of a training run does: epochs, validation, checkpoints."""
 
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import ray
 import ray.train
-import tensorflow as tf
 
+from cluster.ray_internals import machine_is_to_go
 from fer_data.errors import UserError
-from fer_models.card import Card
 from fer_models.factory import multiply_adds
 from jobs.gpus import missing_gpu
 from jobs.tensorflow_environment import set_up_tensorflow
-from jobs.training import schedule
+from jobs.training.calls import Calls
 from jobs.training.collectives import Collectives
-from jobs.training.compilation import user_mistake
-from jobs.training.feed import Call, device
-from jobs.training.loop import Outcome
-from jobs.training.profiling import Profiler
+from jobs.training.position import Position
 from jobs.training.rank import Rank
 from jobs.training.reporting import Reporter
 from jobs.training.run_folder import RunFolder
-from jobs.training.saving import EpochWriter
-from jobs.training.schedule import plateau_reductions, why_finished
+from jobs.training.saving import Saver
+from jobs.training.schedule import why_finished
 from jobs.training.tally import EpochTally
 from jobs.training.task import Task
 from jobs.training.watchdog import Watchdog
 
-_TRIAL_CALLS = 2
-"""The first calls have one step each; the second measures how long a step takes."""
+_ASKED_SECONDS = 0.5
+"""How often validation asks whether the run is to be left."""
+
+
+class _Left(Exception):
+    """The run is to be left during validation."""
 
 
 def run_worker(task: Task) -> None:
@@ -42,6 +38,8 @@ def run_worker(task: Task) -> None:
     return without an exception. Ray would treat an exception as a crash and retry in vain.
     """
     context = ray.train.get_context()
+    if context.get_world_rank() == 0:
+        ray.get(task.progress.begin.remote())  # Before any rank can ask for more.
     mistake, worker = ray.get(task.progress.mistake.remote()), None
     if mistake is None and (missing := missing_gpu()):
         mistake = UserError(missing)
@@ -81,73 +79,122 @@ class _Worker:
             multiply_adds=multiply_adds(self.rank.serving.model),
             precision=self.rank.precision,
         )
-        self.writer = EpochWriter(self.folder, config, task.keep)
+        self.saver = Saver(task, self.folder, self.rank, self.report.epochs)
         self.unsettled: dict[str, Any] | None = None
-        self.profiler = Profiler(task.profile if collectives.rank == 0 else None, self._say)
-        self.calls_made = 0
+        self.calls = Calls(task, self.rank, collectives, self._say)
+        self.began = self.asked_at = 0.0
         self.last_step_at: float | None = None
+        self.between: float | None = None
 
     def run(self) -> None:
-        if self.history and self.collectives.rank == 0:
-            self._say(f"resuming after epoch {len(self.history)}")
-            self.folder.publish(self.config, self.history, self.task.keep)
-            self.report.epochs(self.history)  # The worker before may have saved the last without reporting it.
+        if self.collectives.rank == 0:
+            self._resume()
         try:
             while not why_finished(self.config, self.history):
                 epoch = len(self.history) + 1
                 if not self._may_begin(epoch):
                     break
                 with self.watchdog:
-                    row = self._train_epoch(epoch)
-                    self.rank.state.synchronise_statistics(self.collectives)
-                    self._check_ranks_agree(epoch)
-                    if not self._settle():
+                    if not self._epoch(epoch):
                         return
-                    self.rank.serving.set_weights(self.rank.state.serving_weights())
-                    row |= self.rank.serving.validate(
-                        calibrate=self.config.select if self.config.calibrate else None, beat=self.watchdog.beat
-                    )
-                    self.history.append(row)
-                    self._begin_save(row)
             with self.watchdog:
-                self._settle()
+                if self._settle():
+                    self._stand(f"after epoch {len(self.history)}")
         finally:
-            self.profiler.close()
-            self.rank.feed.close()
+            self.calls.close()
+
+    def _resume(self) -> None:
+        """Say where the run goes on, and bring the run's folder up to date."""
+        position = self.rank.position
+        if position:
+            steps = self.rank.batches.steps_per_epoch
+            self._say(f"resuming in epoch {position.epoch}, after step {position.step} of {steps}")
+        elif self.history:
+            self._say(f"resuming after epoch {len(self.history)}")
+        if self.history:
+            self.folder.publish(self.config, self.history, self.task.keep)
+            self.report.epochs(self.history)  # The worker before may have saved the last without reporting it.
+
+    def _epoch(self, epoch: int) -> bool:
+        """Train and validate one epoch. False when the run is left."""
+        began = time.perf_counter()
+        tally = self._train(epoch)
+        if tally is None:
+            return False
+        before = tally.seconds_before
+        row = self._training_row(epoch, tally)
+        # Before the ranks' statistics are averaged, as at every other position.
+        position = Position.take(epoch, tally, row["training_seconds"], self.rank.state, self.collectives)
+        self.rank.state.synchronise_statistics(self.collectives)
+        self._check_ranks_agree(epoch)
+        if not self._settle():
+            return False
+        self.rank.serving.set_weights(self.rank.state.serving_weights())
+        trained = time.perf_counter()
+        try:
+            row |= self.rank.serving.validate(
+                calibrate=self.config.select if self.config.calibrate else None, beat=self._beat
+            )
+        except _Left:
+            self.saver.begin_position(self.history, position)
+            self._stand(self._where(position))
+            return False
+        now = time.perf_counter()
+        row |= {"seconds": before + now - began, "validation_seconds": now - trained}
+        self.history.append(row)
+        self.unsettled = row
+        if self.collectives.rank == 0:
+            self.saver.begin_epoch(self.history)
+        return True
 
     def _may_begin(self, epoch: int) -> bool:
         """Whether the run continues; waits while a sweep has not decided."""
         answer: bool | None = True
         if self.collectives.rank == 0:
             while (answer := ray.get(self.task.progress.may_begin.remote(epoch))) is None:
-                self.writer.check()  # If the write has failed, the sweep would wait forever.
+                self.saver.check()  # If the write has failed, the sweep would wait forever.
                 time.sleep(0.05)
         return bool(self.collectives.gather_ints([int(bool(answer))])[0, 0])
 
-    def _train_epoch(self, epoch: int) -> dict[str, Any]:
-        self.rank.start_epoch(epoch)
-        tally = EpochTally(self.rank.feed.rows, self.collectives.world_size)
-        began = shown = time.perf_counter()
-        between = None if self.last_step_at is None else began - self.last_step_at
-        for call, learning_rate, outcome in self._calls(epoch):
+    def _train(self, epoch: int) -> EpochTally | None:
+        """All steps of `epoch` that are not done yet; None when the run is left before the last."""
+        position = self.rank.start_epoch(epoch)
+        tally = EpochTally(self.rank.batches.rows, self.config.batch_size, position.arrays if position else None)
+        self.began = shown = time.perf_counter()
+        self.between = None if self.last_step_at is None else self.began - self.last_step_at
+        self.began -= tally.seconds_before
+
+        def goes_on(step: int, idle: bool) -> bool:
+            return self._goes_on(epoch, step, idle, tally)
+
+        for call, learning_rate, outcome in self.calls.of(epoch, tally.steps, self.history, goes_on=goes_on):
             tally.add(call, learning_rate, outcome)
+            self.watchdog.beat()
+            self.saver.check()
             if (now := time.perf_counter()) - shown > 1:
                 shown = now
                 self.report.steps(
                     epoch,
                     tally.steps,
-                    seconds=now - began,
+                    seconds=now - self.began,
                     communication=tally.communication_seconds(),
                     loss=tally.last_loss(),
                 )
         self.last_step_at = time.perf_counter()
-        seconds = self.last_step_at - began
+        return tally if tally.steps == self.rank.batches.steps_per_epoch else None
+
+    def _training_row(self, epoch: int, tally: EpochTally) -> dict[str, Any]:
+        assert self.last_step_at is not None
+        seconds = self.last_step_at - self.began
         share = tally.communication_seconds() / seconds
         self.report.communication_share(share)
         return {
             "epoch": epoch,
-            "seconds": seconds,
-            "between_seconds": between,
+            "seconds": None,
+            "training_seconds": seconds,
+            "validation_seconds": None,
+            "writing_seconds": None,
+            "between_seconds": self.between,
             **self.report.speed(tally.steps * self.config.batch_size / seconds),
             "workers": self.collectives.world_size,
             "communication_share": share,
@@ -155,94 +202,43 @@ class _Worker:
             **{f"training_{name}": value for name, value in tally.metrics(self.collectives).items()},
         }
 
-    def _calls(self, epoch: int) -> Iterator[tuple[Call, float, Outcome]]:
-        """The epoch's finished calls, with the last learning rate of each and its outcome.
+    def _goes_on(self, epoch: int, step: int, idle: bool, tally: EpochTally) -> bool:
+        """Whether the call at `step` may begin; saves the position before it if that is due and the device `idle`."""
+        order = ray.get(self.task.progress.next_call.remote(epoch, step, machine_is_to_go()))
+        if order == "on":
+            return True
+        if not idle:
+            return False
+        where = f"after epoch {epoch - 1}"
+        if step:
+            seconds = time.perf_counter() - self.began
+            position = Position.take(epoch, tally, seconds, self.rank.state, self.collectives)
+            if self.collectives.rank == 0:
+                self.saver.begin_position(self.history, position)
+            where = self._where(position)
+        if order == "save":
+            return True
+        self._stand(where)
+        while order == "rest":  # Ray ends this process, to start another number of workers.
+            time.sleep(1)
+        return False
 
-        A GPU computes the next call meanwhile.
-        """
-        step, steps = 0, self.rank.batches.steps_per_epoch
-        reductions = plateau_reductions(self.config, self.history)
-        under_way: deque[tuple[Call, float, Outcome]] = deque()
-        while step < steps or under_way:
-            began = time.perf_counter()
-            if step < steps:
-                call = self.rank.feed.next(epoch, step)
-                rates = [self._learning_rate(epoch, step + i, reductions) for i in range(call.steps)]
-                self.profiler.before_call()
-                under_way.append((call, rates[-1], self._run(call, rates)))
-                step += call.steps
-                self.calls_made += 1
-            at_once = device() == "CPU:0" or self.calls_made <= _TRIAL_CALLS or step == steps
-            if at_once or len(under_way) > 1:
-                done = under_way.popleft()
-                self._wait_for(done[2])
-                if self.calls_made == _TRIAL_CALLS:
-                    self._resize_calls(time.perf_counter() - began)
-                self.profiler.after_call()
-                self.watchdog.beat()
-                self.writer.check()
-                yield done
+    def _where(self, position: Position) -> str:
+        return f"in epoch {position.epoch}, after step {position.step} of {self.rank.batches.steps_per_epoch}"
 
-    def _run(self, call: Call, rates: list[float]) -> Outcome:
-        """One call. Raises UserError when memory is too small or XLA lacks an operation."""
-        while True:
-            compiled = self.rank.loop.compiled
-            try:
-                return self.rank.loop(
-                    call.window, call.row, call.device_labels, call.draws, rates, self._ema_decays(call)
-                )
-            except tf.errors.OpError as error:
-                mistake = user_mistake(error, compiled=compiled)
-                if mistake is None:
-                    raise
-                if not compiled or self.task.compile == "on" or self.calls_made or "memory" in str(mistake):
-                    raise mistake from error
-                self._say(f"{mistake}; this run continues without XLA")
-                self.rank.loop.compiled = False
-                self.rank.loop.trace()
+    def _stand(self, where: str) -> None:
+        """Tell the board, once all is written, that this run is saved and not trained further for now."""
+        if self.collectives.rank == 0:
+            self.saver.wait()
+            ray.get(self.task.progress.stand.remote(where))
 
-    def _wait_for(self, outcome: Outcome) -> None:
-        try:
-            outcome.losses.numpy()
-        except tf.errors.OpError as error:
-            raise user_mistake(error, compiled=self.rank.loop.compiled) or error from error
-
-    def _resize_calls(self, seconds_per_step: float) -> None:
-        """Choose the number of steps per call from the time of a step; the same on all ranks."""
-        wanted = self.rank.feed.steps_in(seconds_per_step)
-        self.rank.feed.resize(int(self.collectives.gather_ints([wanted]).min()))
-
-    def _learning_rate(self, epoch: int, step: int, reductions: int) -> float:
-        steps = self.rank.batches.steps_per_epoch
-        return schedule.learning_rate(
-            self.config.schedule,
-            self.config.optimizer.learning_rate,
-            epochs=self.config.epochs,
-            progress=((epoch - 1) * steps + step + 1) / steps,
-            reductions=reductions,
-        )
-
-    def _ema_decays(self, call: Call) -> np.ndarray:
-        """Lower decays at the start, so that the average forgets the initial weights."""
-        done = (call.epoch - 1) * self.rank.batches.steps_per_epoch + call.first + np.arange(call.steps)
-        return np.minimum(self.config.ema, (1 + done) / (10 + done))
-
-    def _begin_save(self, row: dict[str, Any]) -> None:
-        """Start to write the checkpoint of the epoch of `row`, which counts once that is done."""
-        self.unsettled = row
-        if self.collectives.rank:
-            return
-        card = Card(
-            model=self.config.model,
-            epoch=row["epoch"],
-            parameters=self.rank.serving.model.count_params(),
-            precision=self.rank.precision,
-            protocol=self.config.protocol,
-            data_fingerprint=self.task.dataset.manifest.fingerprint,
-            configuration=asdict(self.config),
-            metrics=list(self.history),
-        )
-        self.writer.begin(self.rank.serving.model, card, self.rank.state.arrays(), self.report.epochs)
+    def _beat(self) -> None:
+        """Called between batches of validation. Raises _Left, on rank 0 alone, when the run is to be left."""
+        self.watchdog.beat()
+        if self.collectives.rank == 0 and time.monotonic() - self.asked_at > _ASKED_SECONDS:
+            self.asked_at = time.monotonic()
+            if ray.get(self.task.progress.is_left.remote()):
+                raise _Left
 
     def _settle(self) -> bool:
         """Wait until the last epoch's checkpoint is written; False when storage failed, which the board then reports.
@@ -253,7 +249,7 @@ class _Worker:
             return True
         mistake = None
         try:
-            self.writer.wait()
+            self.saver.wait()
         except UserError as error:
             mistake = error
         if self.collectives.gather_ints([mistake is not None]).any():

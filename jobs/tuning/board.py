@@ -32,7 +32,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
         self._best: tuple[float, str] | None = None
         self._trials_over = 0
         self.storage_error: StorageError | None = None
-        self.check_ctrl_c: Callable[[], None] = lambda: None
+        self.check_stop: Callable[[], None] = lambda: None
         name = sweep.folder.uri.rpartition("/")[2]
         self.telemetry = Telemetry(run=name, model=sweep.base.model, metric=sweep.base.metric)
         for trial in sweep.folder.trials():
@@ -48,7 +48,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        self.check_ctrl_c()
+        self.check_stop()
         return self.storage_error is not None
 
     def on_trial_result(

@@ -14,7 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
-from fer_data.commands import ctrl_c_checked
+from fer_data.commands import stop_checked
 from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
@@ -188,7 +188,7 @@ def _set_up_tune() -> None:
 def _tune(board: SweepBoard, tuner: tune.Tuner, folder: SweepFolder) -> None:
     tune_files = join(folder.uri, "ray_tune")
     delete_folder(tune_files)
-    with board.telemetry, ctrl_c_checked() as board.check_ctrl_c:
+    with board.telemetry, stop_checked() as board.check_stop:
         try:
             tuner.fit()
         except Exception as error:

@@ -15,10 +15,10 @@ from ray import tune
 from cluster.connect import WorkerResources
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import resolve
+from jobs.training.boards import start_board
 from jobs.training.checks import check_shares, resolved
 from jobs.training.config import Monitor, TrainConfig
 from jobs.training.driver import run_workers
-from jobs.training.progress import ProgressBoard
 from jobs.training.schedule import why_finished
 from jobs.training.task import Task
 from jobs.tuning.options import SweepRunOptions
@@ -106,7 +106,8 @@ class TrialRun(tune.Trainable):
                 if epoch <= self._donor["epoch"]:
                     _copy(donor.checkpoint(epoch), self._run.checkpoint(epoch))
         sweep.begin(name, self._parameters)
-        rows = list(card.metrics) if (card := self._run.latest()) else []
+        saved = self._run.latest()
+        rows = list(saved.card.metrics) if saved else []
         if self._donor:
             self._history, rows = rows, []
         return rows
@@ -130,7 +131,8 @@ class TrialRun(tune.Trainable):
     def _start(self) -> None:
         setup = self._setup
         name = f"{setup.sweep_uri.rpartition('/')[2]}-{self._name}"
-        self._board: Any = ray.remote(num_cpus=0)(ProgressBoard).remote(name, finished=len(self._history), gated=True)
+        minutes = setup.options.checkpoint_minutes
+        self._board: Any = start_board(name, finished=len(self._history), minutes=minutes, gated=True)
         self._seen = 0
         task = Task(
             name,

@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from fer_data.commands import ctrl_c_checked
+from fer_data.commands import stop_checked
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -12,7 +12,7 @@ def test_ctrl_c_is_not_lost_in_a_destructor():
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with ctrl_c_checked() as look:
+    with stop_checked() as look:
         look()
         press = Press()
         del press  # Python drops what is raised now.
@@ -22,5 +22,5 @@ def test_ctrl_c_is_not_lost_in_a_destructor():
 
 
 def test_ctrl_c_is_raised_at_once_elsewhere():
-    with ctrl_c_checked(), pytest.raises(KeyboardInterrupt):
+    with stop_checked(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
