@@ -1,5 +1,6 @@
 """Write an epoch's checkpoint and the files that depend on it while the next epoch is trained."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -24,11 +25,16 @@ class EpochWriter:
     def begin(
         self, model: keras.Model, card: Card, state: dict[str, np.ndarray], done: Callable[[list[dict[str, Any]]], None]
     ) -> None:
-        """Start to write `model`, which must not change meanwhile; then call `done` with its row."""
+        """Start to write `model`, which must not change meanwhile; then call `done` with its row.
+
+        The row learns how long that took, which the card of the checkpoint itself cannot say.
+        """
         assert self._writing is None
 
         def write() -> None:
+            began = time.perf_counter()
             save_checkpoint(self._folder.checkpoint(card.epoch), model, card, state)
+            card.metrics[-1]["writing_seconds"] = time.perf_counter() - began
             self._folder.publish(self._config, card.metrics, self._keep)
             done(card.metrics[-1:])
 

@@ -97,6 +97,7 @@ class _Worker:
                 epoch = len(self.history) + 1
                 if not self._may_begin(epoch):
                     break
+                began = time.perf_counter()
                 with self.watchdog:
                     row = self._train_epoch(epoch)
                     self.rank.state.synchronise_statistics(self.collectives)
@@ -104,9 +105,12 @@ class _Worker:
                     if not self._settle():
                         return
                     self.rank.serving.set_weights(self.rank.state.serving_weights())
+                    trained = time.perf_counter()
                     row |= self.rank.serving.validate(
                         calibrate=self.config.select if self.config.calibrate else None, beat=self.watchdog.beat
                     )
+                    now = time.perf_counter()
+                    row |= {"seconds": now - began, "validation_seconds": now - trained}
                     self.history.append(row)
                     self._begin_save(row)
             with self.watchdog:
@@ -146,7 +150,10 @@ class _Worker:
         self.report.communication_share(share)
         return {
             "epoch": epoch,
-            "seconds": seconds,
+            "seconds": None,
+            "training_seconds": seconds,
+            "validation_seconds": None,
+            "writing_seconds": None,
             "between_seconds": between,
             **self.report.speed(tally.steps * self.config.batch_size / seconds),
             "workers": self.collectives.world_size,
