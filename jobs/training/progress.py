@@ -230,11 +230,18 @@ def speed_text(images_per_second: float, mfu: float | None) -> str:
     return f"{images_per_second:,.0f} images/s" + ("" if mfu is None else f"  MFU {mfu:.0%}")
 
 
+def _time_text(row: dict[str, Any]) -> str:
+    """The wall time of an epoch and, in a row that has them, its parts."""
+    parts = [(name, row.get(f"{name}_seconds")) for name in ("training", "validation", "writing")]
+    shown = ", ".join(f"{name} {seconds:.0f}" for name, seconds in parts if seconds is not None)
+    return f"{row['seconds']:.0f} s" + (f" ({shown})" if shown else "")
+
+
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """The figures of an epoch on one line."""
     unseen = row.get("validation_accuracy_unseen")  # No column in the history of an older run.
     return (
-        f"epoch {row['epoch']}/{epochs}  {row['seconds']:.0f} s  "
+        f"epoch {row['epoch']}/{epochs}  {_time_text(row)}  "
         f"{speed_text(row['images_per_second'], row.get('mfu'))}  "
         f"training loss {row['training_loss']:.3f} accuracy {row['training_accuracy']:.1%}  "
         f"validation loss {row['validation_loss']:.3f} accuracy {row['validation_accuracy']:.1%} "

@@ -6,6 +6,7 @@ import ray
 
 from jobs.telemetry import Telemetry
 from jobs.training.collectives import Collectives
+from jobs.training.schedule import training_seconds
 from jobs.training.task import Task
 from jobs.training.throughput import tflops, this_peak
 
@@ -56,7 +57,8 @@ class Reporter:
     def epochs(self, rows: list[dict[str, Any]]) -> None:
         """Report finished epochs, whose checkpoints are written, and set the gauges of the last; for rank 0."""
         row = rows[-1]
-        self._gauges.set(step_seconds=row["seconds"] / self._steps_per_epoch, **{name: row[name] for name in _SHOWN})
+        step = training_seconds(row) / self._steps_per_epoch
+        self._gauges.set(step_seconds=step, **{name: row[name] for name in _SHOWN})
         ray.get(self._task.progress.finish_epochs.remote(rows))
 
     def fail(self, mistake: Exception) -> None:

@@ -57,6 +57,11 @@ def why_finished(config: TrainConfig, history: History) -> str | None:
     return None
 
 
+def training_seconds(row: dict[str, Any]) -> float:
+    """The seconds of an epoch's steps. Older runs have them as `seconds`, and no others."""
+    return row.get("training_seconds") or row["seconds"]
+
+
 def score(config: TrainConfig, row: dict[str, Any]) -> float:
     """The monitored value of an epoch, negated if lower is better; -inf if it is undefined."""
     value = row[config.metric]

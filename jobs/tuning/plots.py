@@ -26,7 +26,7 @@ def best_so_far(history: pd.DataFrame, metric: str, lower_is_better: bool) -> by
     for axis, (x, label) in zip(
         figure.subplots(2, 1, sharey=True),
         [
-            (history["seconds"].cumsum() / 60, "minutes of training, all trials together"),
+            (history["seconds"].cumsum() / 60, "minutes, all trials together"),
             (np.arange(1, len(history) + 1), "epochs, all trials together"),
         ],
         strict=True,

@@ -135,7 +135,7 @@ def _page(
     sections = [
         (
             "Progress",
-            "Compute is measured in training time and in epochs, summed over all trials.",
+            "Compute is measured in the time of the epochs and in their number, summed over all trials.",
             ["best_so_far", "learning_curves"],
         ),
         (

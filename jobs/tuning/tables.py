@@ -6,7 +6,7 @@ import pandas as pd
 
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import history_frame
-from jobs.training.schedule import score
+from jobs.training.schedule import score, training_seconds
 from jobs.tuning.spaces import Space, configured
 from jobs.tuning.sweep_folder import Trial
 
@@ -27,8 +27,8 @@ def trials_table(trials: Sequence[Trial], base: TrainConfig, space: Space) -> pd
         trained = configured(base, trial.parameters).flat()
         best = trial.best(base) or {}
         outcome = trial.outcome
-        seconds = sum(row["seconds"] for row in trial.history)
-        images = sum(row["seconds"] * row["images_per_second"] for row in trial.history)
+        seconds = sum(map(training_seconds, trial.history))
+        images = sum(training_seconds(row) * row["images_per_second"] for row in trial.history)
         rows.append(
             {"trial": trial.name}
             | {name: trained[name] for name in space}

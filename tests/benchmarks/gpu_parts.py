@@ -64,7 +64,7 @@ class Run:
     @property
     def first_step_at(self) -> float:
         """The rest of that epoch, and what came between it and the next, are as long as in other epochs."""
-        return self.first_epoch_at - self.median("seconds") - self.median("between_seconds")
+        return self.first_epoch_at - self.median("training_seconds") - self.median("between_seconds")
 
 
 NETWORKS = {

@@ -12,7 +12,7 @@ EPOCHS = pd.DataFrame(
         "images_per_second": [70_000.0, 72_000.0, 71_000.0],
         "tflops": [21.7, 22.3, 22.0],
         "mfu": [0.02, 0.03, 0.025],
-        "seconds": [0.40, 0.40, 0.41],
+        "training_seconds": [0.40, 0.40, 0.41],
         "between_seconds": [0.2, 0.2, 0.3],
     }
 )

@@ -36,6 +36,14 @@ def test_a_line_per_epoch_tells_the_accuracy_on_unseen_images_where_it_is_known(
     assert told.endswith("validation loss 1.880 accuracy 21.2% (unseen 20.1%) macro-F1 0.100")
 
 
+def test_a_line_per_epoch_tells_what_its_time_went_into():
+    row = {"epoch": 1, "seconds": 20.4, "images_per_second": 50, "training_loss": 2, "training_accuracy": 0.1}
+    row |= {"validation_loss": 1.88, "validation_accuracy": 0.212, "validation_macro_f1": 0.1}
+    assert epoch_line(row, 3).startswith("epoch 1/3  20 s  50 images/s")  # As in the history of an older run.
+    row |= {"training_seconds": 8.0, "validation_seconds": 11.0, "writing_seconds": 3.0}
+    assert epoch_line(row, 3).startswith("epoch 1/3  20 s (training 8, validation 11, writing 3)  50 images/s")
+
+
 @pytest.mark.cluster
 def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker(drawn_few, tmp_path, own_ray):
     reached, killed = tmp_path / "reached", tmp_path / "killed"
