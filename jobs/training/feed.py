@@ -85,7 +85,8 @@ class Feed:
         while epoch <= self._config.epochs:
             for window in self._batches.windows(epoch, self._steps_per_window, step):
                 with tf.device(device()):
-                    yield epoch, window, tf.constant(window.pixels.reshape(-1, 48, 48, 1))
+                    pixels = tf.constant(window.pixels.reshape(-1, 48, 48, 1))
+                yield epoch, window, pixels
             epoch, step = epoch + 1, 0
 
     def _made(self, windows: Iterator[tuple[int, Window, tf.Tensor]]) -> Iterator[Call]:
