@@ -29,6 +29,9 @@ from fer_data.storage import join, write_file
 HEAD = "head"
 REHEARSED_GPU = "rehearsed_gpu"
 """The Ray resource of nodes with rehearsed GPUs. Jobs reserve them like real ones, but compute on the CPU."""
+NOTICE_SECONDS = 20
+"""How long a node has after its notice, and a job after `ray job stop`."""
+_NOTICE_VARIABLES = ("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "RAY_JOB_STOP_WAIT_TIME_S")
 _STATE = "cluster.json"
 _PATIENCE_SECONDS = 180
 _ATTEMPTS = 3
@@ -114,6 +117,15 @@ class Rehearsal:
         say(f"starting node {name}: {cpus} CPU(s)" + (f" and {gpus} rehearsed GPU(s)" if gpus else ""))
         self._start(name, "--address", f"127.0.0.1:{self.port}", "--num-cpus", cpus)
 
+    def preempt(self, name: str) -> None:
+        """Tell the node called `name` that it ends, as clouds and Kubernetes do: SIGTERM to its `ray start`.
+
+        It ends within `NOTICE_SECONDS`, and stays in `nodes` until it is killed. Raises UserError when there is none.
+        """
+        if name not in self.nodes:
+            raise UserError(f"there is no node called {name}: the nodes are {', '.join(self.nodes)}")
+        os.kill(self.nodes[name], signal.SIGTERM)
+
     def kill(self, name: str) -> None:
         """Kill the node called `name`, as when its machine fails. Raises UserError when there is none."""
         if name not in self.nodes:
@@ -178,6 +190,7 @@ class Rehearsal:
             *arguments,
         ]
         environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
+        environment |= dict.fromkeys(_NOTICE_VARIABLES, str(NOTICE_SECONDS))
         environment.pop("RAY_ADDRESS", None)
         if gpus:
             environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses more GPUs than this variable lists.

@@ -5,6 +5,7 @@
     ray job submit --working-dir . -- python jobs/train_cnn.py --workers 2 --storage /tmp/runs
     python -m cluster.rehearse add three
     python -m cluster.rehearse kill 1
+    python -m cluster.rehearse preempt 2
     python -m cluster.rehearse kill head
     python -m cluster.rehearse restart
     python -m cluster.rehearse status
@@ -12,7 +13,8 @@
 
 The head, which runs the jobs' drivers, has no CPUs for anything else; each node has its own raylet. All listen on
 127.0.0.1 and require a token from every client; `env` sets the variable with the token's path. `kill` sends kill -9 to
-the node's processes, as when a machine fails. A cluster ends with its head; `restart` starts the head and all nodes.
+the node's processes, as when a machine fails; `preempt` gives it the notice that clouds give. A cluster ends with its
+head; `restart` starts the head and all nodes.
 """
 
 import os
@@ -20,7 +22,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cluster.rehearsal import HEAD, Rehearsal
+from cluster.rehearsal import HEAD, NOTICE_SECONDS, Rehearsal
 from fer_data.commands import Parser, exit_with_code, refusal
 
 _GPUS_HELP = "rehearsed GPUs of each node: jobs reserve them but compute on the CPU"
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     up.add_argument("--nodes", type=int, default=2)
     up.add_argument("--cpus", type=int, default=1, help="CPUs of each node")
     up.add_argument("--gpus", type=int, default=0, help=_GPUS_HELP)
-    for name in ("add", "kill"):
+    for name in ("add", "kill", "preempt"):
         command = commands.add_parser(name, help=f"{name} a node")
         command.add_argument("name")
         if name == "add":
@@ -56,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.command == "add":
         cluster.add(options.name, cpus=options.cpus, gpus=options.gpus, say=say)
         print(f"node {options.name} is up")
+    elif options.command == "preempt":
+        cluster.preempt(options.name)
+        print(f"node {options.name} ends within {NOTICE_SECONDS} s; `kill {options.name}` removes it")
     elif options.command == "kill":
         cluster.kill(options.name)
         print(

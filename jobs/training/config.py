@@ -240,8 +240,13 @@ class TrainConfig:
         return "min" if self.monitor == "loss" else "max"
 
     def identity(self, data_fingerprint: str) -> str:
-        """Eight hexadecimal digits, equal for runs that compute the same thing from the same data."""
+        """Eight hexadecimal digits, equal for runs that compute the same thing from the same data.
+
+        The number of epochs counts only with a cosine schedule: in others it changes nothing but the end.
+        """
         values = asdict(replace(self, data=None)) | {"data_fingerprint": data_fingerprint}
+        if self.schedule.schedule != "cosine":
+            del values["epochs"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     def flat(self) -> dict[str, Any]:

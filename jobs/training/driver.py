@@ -75,6 +75,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
 
     connect()
     resources = reserve(options, console.out)
+    further = [] if options.overwrite else folder.extended(config)
     folder.start(config, plan.fingerprint, overwrite=options.overwrite)
     console.out(
         f"{config.model} on {plan.training.num_rows:,} training and {plan.validation.num_rows:,} validation images"
@@ -83,6 +84,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         *missing_line(plan.training),
         *seen_line(plan.unseen),
         f"run {redacted(folder.uri)}",
+        *further,
         sep="\n",
     )
     latest = folder.latest()  # Rank 0 warns of damage.

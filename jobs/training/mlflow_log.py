@@ -72,7 +72,7 @@ class MlflowLog:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._not_before = 0.0
-        self._copy("FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED")
+        self._copy("FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
 
     def _copy(self, status: str | None = None) -> None:
         """Send the missing rows, and with a `status` end the MLflow run."""

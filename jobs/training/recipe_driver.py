@@ -20,6 +20,7 @@ from fer_data.errors import UserError
 from fer_data.storage import absolute, exists, join, read_file, redacted, resolve, write_file
 from jobs.data import open_data
 from jobs.run_options import NAME
+from jobs.training.boards import save_runs
 from jobs.training.checks import check_shares
 from jobs.training.config import TrainConfig
 from jobs.training.driver import reserve, train
@@ -153,25 +154,30 @@ def _train_beside(
     training: dict[Any, tuple[str, Any]] = {}
     left = set(waiting)
     failure: BaseException | None = None
-    with stop_checked() as check_stop:
-        while training or (waiting and failure is None):
-            check_stop()
-            ready = [name for name in waiting if left.isdisjoint(runs[name].stage.teachers)]
-            for name in ready[: at_a_time - len(training)] if failure is None else ():
-                waiting.remove(name)
-                console.out(_title(name, runs))
-                actor = beside.options(num_cpus=0, max_concurrency=2, scheduling_strategy=own_node).remote()
-                training[actor.train.remote(runs[name].config, replace(options, name=name))] = (name, actor)
-            over, _ = ray.wait(list(training), timeout=1)
-            for name, actor in training.values():
-                for line in ray.get(actor.take.remote()):
-                    console.out(f"{name}  {line}")
-            for each in over:
-                left.remove(training.pop(each)[0])
-                try:
-                    ray.get(each)
-                except ray.exceptions.RayTaskError as error:
-                    failure = failure or error.cause
+    try:
+        with stop_checked() as check_stop:
+            while training or (waiting and failure is None):
+                check_stop()
+                ready = [name for name in waiting if left.isdisjoint(runs[name].stage.teachers)]
+                for name in ready[: at_a_time - len(training)] if failure is None else ():
+                    waiting.remove(name)
+                    console.out(_title(name, runs))
+                    actor = beside.options(num_cpus=0, max_concurrency=2, scheduling_strategy=own_node).remote()
+                    training[actor.train.remote(runs[name].config, replace(options, name=name))] = (name, actor)
+                over, _ = ray.wait(list(training), timeout=1)
+                for name, actor in training.values():
+                    for line in ray.get(actor.take.remote()):
+                        console.out(f"{name}  {line}")
+                for each in over:
+                    left.remove(training.pop(each)[0])
+                    try:
+                        ray.get(each)
+                    except ray.exceptions.RayTaskError as error:
+                        failure = failure or error.cause
+    except KeyboardInterrupt as stopped:
+        save_runs(console.out)
+        stopped.args = ("saved; the same command goes on",)
+        raise
     if failure is not None:
         raise failure
 

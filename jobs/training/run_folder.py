@@ -12,7 +12,7 @@ import io
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from fer_models.checkpoint_files import (
     verify,
 )
 from jobs.training.config import BEFORE_SELECT, TrainConfig
-from jobs.training.schedule import History, best_row
+from jobs.training.schedule import History, best_row, learning_rate
 
 CONFIG_FILE = "config.json"
 _EPOCH = re.compile(r"epoch-(\d{4,})")
@@ -75,7 +75,10 @@ class RunFolder:
         return join(self.uri, "checkpoints", f"epoch-{epoch:04d}")
 
     def start(self, config: TrainConfig, data_fingerprint: str, *, overwrite: bool) -> None:
-        """Claim the folder for `config`. Raises UserError when it holds something else."""
+        """Claim the folder for `config`. Raises UserError when it holds something else.
+
+        A run may be given more epochs than it had.
+        """
         claim(
             *(self.uri, CONFIG_FILE, config.to_json().encode(), "run"),
             changed=lambda: self.changed(config, data_fingerprint),
@@ -86,8 +89,31 @@ class RunFolder:
         """In words, what `config` would change in the run that has begun here."""
         latest = self.latest()
         other_data = latest and latest.card.data_fingerprint != data_fingerprint
-        before = TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
+        before = self.configuration()
+        if before.epochs < config.epochs:
+            before = replace(before, epochs=config.epochs)
         return differences(before, config) + ["the data"] * bool(other_data)
+
+    def configuration(self) -> TrainConfig:
+        """The configuration of the run that has begun here. Raises UserError when there is none."""
+        return TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
+
+    def extended(self, config: TrainConfig) -> list[str]:
+        """What to say if `config` has more epochs than the run that has begun here; nothing if it has not."""
+        before = self.configuration().epochs if exists(join(self.uri, CONFIG_FILE)) else config.epochs
+        if before >= config.epochs or not (saved := self.latest()):
+            return []
+        done = len(saved.card.metrics)
+        line = f"the run has {config.epochs} epochs now, {before} before"
+        if config.schedule.schedule != "cosine" or not done:
+            return [line]
+        rates = [
+            learning_rate(config.schedule, config.optimizer.learning_rate, epochs=epochs, progress=done)
+            for epochs in (before, config.epochs)
+        ]
+        return [
+            f"{line}: after epoch {done} the cosine schedule goes on at {rates[1]:.3g}, where it was at {rates[0]:.3g}"
+        ]
 
     def epochs(self) -> list[int]:
         """The epochs that have a checkpoint folder, intact or not, in order."""

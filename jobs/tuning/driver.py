@@ -20,6 +20,7 @@ from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
 from jobs.data import open_data
 from jobs.gpus import check_gpus
+from jobs.training.boards import save_runs
 from jobs.training.checks import absolute_paths, check_sources, fetch_weights, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.selection import decided, unseen_rows
@@ -89,9 +90,11 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         board = SweepBoard(this, console)
         try:
             _tune(board, _tuner(this, setup, board, past, due, at_a_time), folder)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
+            save_runs(console.out)
             over = sum(trial.outcome is not None for trial in folder.trials())
-            raise KeyboardInterrupt(f"{over} of {trials} trials over; the same command goes on") from None
+            stopped.args = (f"{over} of {trials} trials over; the same command goes on",)
+            raise
     best = publish(this)
     if best is None:
         errors = [trial.outcome.error for trial in folder.trials() if trial.outcome and trial.outcome.error]

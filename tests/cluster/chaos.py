@@ -3,9 +3,9 @@
     python -m tests.cluster.chaos --faults 50 --seed 1 --out chaos.json
 
 Trains, sweeps and evaluates through `ray job submit` on two nodes of one CPU each. Faults are kill -9 of a process
-that works, of a node, of the head; a process that stops without dying; a node that joins; storage that is full (where
-a small file system can be mounted, as root can). After a head is killed the cluster is restarted and the job submitted
-again; after storage was full, once there is room. Weights are compared bit for bit, tables byte for byte, with those
+that works, of a node, of the head; a process that stops without dying; a node that joins, or gets notice that it ends;
+SIGTERM to the job; storage that is full (where a small file system can be mounted, as root can). After a head is killed
+the cluster is restarted and the job submitted again; after storage was full, once there is room; after SIGTERM, at once. Weights are compared bit for bit, tables byte for byte, with those
 of jobs that nothing disturbed. Exits 1 when anything differs, is left behind or hangs; the report says what was done
 when, and how long recovery took.
 """
@@ -129,6 +129,13 @@ class Chaos:
                 if job.is_done():
                     return
                 continue
+            if fatal == "stop" and process.returncode:
+                if not re.search("^interrupted", self._said(), re.MULTILINE):
+                    self.report.problems.append(f"{job.name} did not say that it was stopped: {self._said()}")
+                    return
+                if job.is_done():
+                    return
+                continue
             if fatal == "disk":
                 self._filler.unlink()
             if fatal == "disk" and process.returncode:
@@ -178,7 +185,7 @@ class Chaos:
             fault = Fault(len(self.report.faults) + 1, job.name, kind, now)
             self.report.faults.append(fault)
             self._say(f"fault {fault.number}: {kind}, {job.name} at {since}")
-            if kind in ("head", "disk"):
+            if kind in ("head", "disk", "stop"):
                 return kind
         return None
 
@@ -196,8 +203,17 @@ class Chaos:
                 return False
             self._add_node()
             return True
-        if kind == "node":
-            self._cluster.kill(self._random.choice(nodes))
+        if kind == "stop":
+            drivers = [pid for pid, command in self._cluster.processes(HEAD).items() if _is_driver(command, job.name)]
+            for pid in drivers:
+                os.kill(pid, signal.SIGTERM)
+            return bool(drivers)
+        if kind in ("node", "notice"):
+            name = self._random.choice(nodes)
+            if kind == "notice":
+                self._cluster.preempt(name)
+                self._until(lambda: not self._cluster.is_running(name))
+            self._cluster.kill(name)
             if len(nodes) <= 2:
                 self._add_node()
             return True
@@ -221,9 +237,9 @@ class Chaos:
         self._cluster.add(str(self._nodes_added), cpus=1)
 
     @staticmethod
-    def _until(condition: Callable[[], bool], process: subprocess.Popen) -> bool:
+    def _until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> bool:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
+        while (process is None or process.poll() is None) and time.monotonic() < deadline:
             if condition():
                 return True
             time.sleep(0.1)
@@ -245,7 +261,12 @@ class Chaos:
         self.report.problems.append(f"left behind: {left}")
 
 
-_FAULTS = [("worker", 10), ("node", 6), ("stopped", 2), ("add", 2), ("head", 2), ("disk", 2)]
+def _is_driver(command: str, name: str) -> bool:
+    """Whether `command` is that of the process that runs the job `name`, and not of a shell around it."""
+    return " jobs/" in command and name in command and "python" in command.split()[0]
+
+
+_FAULTS = [("worker", 8), ("node", 4), ("stopped", 2), ("add", 2), ("head", 2), ("disk", 2), ("stop", 4), ("notice", 2)]
 """Kinds, and how often each is drawn beside the others."""
 
 

@@ -13,7 +13,8 @@ _STALL_SECONDS = 15
 _EPOCHS = 20
 _TRAIN = (
     *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
-    *("--batch-size", "50", "--ema", "0.9", "--stall-timeout", _STALL_SECONDS, "--wait", 5),
+    *("--batch-size", "10", "--ema", "0.9", "--stall-timeout", _STALL_SECONDS, "--wait", 5),
+    *("--checkpoint-minutes", 0.02),
 )
 _SWEEP = (
     *("jobs/sweep.py", "--model", "compact", "--search", "random", "--scheduler", "none", "--trials", 3, "--seed", "3"),
@@ -42,6 +43,12 @@ class Job:
 def epochs_done(run: Path) -> int:
     """Epochs of a training run that are saved."""
     return max((int(card.parent.name[6:]) for card in run.glob("checkpoints/epoch-*/card.json")), default=0)
+
+
+def steps_done(run: Path) -> int:
+    """A number that grows with every checkpoint and position of a training run."""
+    names = [card.parent.name.split("-") for card in run.glob("positions/*/card.json")]
+    return max([1000 * epochs_done(run), *(1000 * (int(name[1]) - 1) + int(name[3]) for name in names)])
 
 
 def sweep_epochs_done(sweep: Path) -> int:
@@ -86,7 +93,7 @@ def job_of(kind: str, name: str, storage: Path, *, trained: str, scored: str) ->
     options = ("--data", trained, "--storage", runs, "--name", name)
     if kind == "train":
         command = (*_TRAIN, "--epochs", _EPOCHS, *options)
-        return Job(name, command, runs / name, epochs_done, weights_differ, "ray::RayTrainWorker")
+        return Job(name, command, runs / name, steps_done, weights_differ, "ray::RayTrainWorker")
     if kind == "sweep":
         return Job(name, (*_SWEEP, *options), runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker")
     out = storage / name / "report"
