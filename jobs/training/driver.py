@@ -19,7 +19,7 @@ from fer_data.storage import absolute, is_remote, join, redacted, resolve, write
 from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
-from jobs.training.boards import saved_when_stopped, start_board
+from jobs.training.board import start_board
 from jobs.training.checks import check_profile, check_shares, check_sources, missing_line
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
@@ -30,6 +30,7 @@ from jobs.training.progress import ProgressDisplay, epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.schedule import best_row, why_finished
 from jobs.training.selection import seen_line
+from jobs.training.stopping import saved_when_stopped
 from jobs.training.task import Task
 from jobs.training.tensorboard_log import TensorboardLog
 

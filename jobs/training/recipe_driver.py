@@ -20,7 +20,6 @@ from fer_data.errors import UserError
 from fer_data.storage import absolute, exists, join, read_file, redacted, resolve, write_file
 from jobs.data import open_data
 from jobs.run_options import NAME
-from jobs.training.boards import save_runs
 from jobs.training.checks import check_shares
 from jobs.training.config import TrainConfig
 from jobs.training.driver import reserve, train
@@ -29,6 +28,7 @@ from jobs.training.plan import plan_run
 from jobs.training.recipe import Stage, read_recipe
 from jobs.training.run_folder import CONFIG_FILE, RunFolder, claim
 from jobs.training.schedule import best_row, why_finished
+from jobs.training.stopping import save_runs
 
 RECIPE_FILE = "recipe.toml"
 TABLE_FILE = "stages.csv"

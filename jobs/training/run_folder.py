@@ -112,7 +112,7 @@ class RunFolder:
             for epochs in (before, config.epochs)
         ]
         return [
-            f"{line}: after epoch {done} the cosine schedule goes on at {rates[1]:.3g}, where it was at {rates[0]:.3g}"
+            f"{line}: after epoch {done} the learning rate goes on at {rates[1]:.3g}, where it was at {rates[0]:.3g}"
         ]
 
     def epochs(self) -> list[int]:

@@ -20,10 +20,10 @@ from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
 from jobs.data import open_data
 from jobs.gpus import check_gpus
-from jobs.training.boards import save_runs
 from jobs.training.checks import absolute_paths, check_sources, fetch_weights, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.selection import decided, unseen_rows
+from jobs.training.stopping import save_runs
 from jobs.tuning.board import SweepBoard
 from jobs.tuning.options import SweepOptions, SweepRunOptions
 from jobs.tuning.report import commands, publish, summary

@@ -15,7 +15,7 @@ from ray import tune
 from cluster.connect import WorkerResources
 from fer_data.dataset import PreparedDataset
 from fer_data.storage import resolve
-from jobs.training.boards import start_board
+from jobs.training.board import start_board
 from jobs.training.checks import check_shares, resolved
 from jobs.training.config import Monitor, TrainConfig
 from jobs.training.driver import run_workers

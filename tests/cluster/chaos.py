@@ -5,9 +5,9 @@
 Trains, sweeps and evaluates through `ray job submit` on two nodes of one CPU each. Faults are kill -9 of a process
 that works, of a node, of the head; a process that stops without dying; a node that joins, or gets notice that it ends;
 SIGTERM to the job; storage that is full (where a small file system can be mounted, as root can). After a head is killed
-the cluster is restarted and the job submitted again; after storage was full, once there is room; after SIGTERM, at once. Weights are compared bit for bit, tables byte for byte, with those
-of jobs that nothing disturbed. Exits 1 when anything differs, is left behind or hangs; the report says what was done
-when, and how long recovery took.
+the cluster is restarted and the job submitted again; after storage was full, once there is room; after SIGTERM, at
+once. Weights are compared bit for bit, tables byte for byte, with those of jobs that nothing disturbed. Exits 1 when
+anything differs, is left behind or hangs; the report says what was done when, and how long recovery took.
 """
 
 import argparse

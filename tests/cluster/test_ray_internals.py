@@ -42,6 +42,11 @@ def test_a_process_joins_no_ray_that_it_did_not_ask_for(monkeypatch):
         f"{WORKER_GROUP}.execute",
         f"{WORKER_GROUP}.execute_single_async",
         f"{WORKER_GROUP}.__len__",
+        "ray.train.v2._internal.execution.controller.state:ResizingState",
+        "ray.train.v2._internal.execution.callback:ControllerCallback.after_controller_state_update",
+        "ray.train.v2._internal.execution.context:get_train_context",
+        "ray.train.v2._internal.execution.context:TrainContext.__dataclass_fields__",
+        "ray.train.v2._internal.execution.preemption:PreemptionContext.preemption_info",
     ],
 )
 def test_a_name_that_is_used_is_where_it_was(name):

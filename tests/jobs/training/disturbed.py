@@ -21,6 +21,7 @@ from fer_data.dataset import open_dataset
 from fer_models.checkpoint import load_training_state
 from jobs.training import feed
 from jobs.training import worker as worker_module
+from jobs.training.board import Order
 from jobs.training.collectives import Collectives
 from jobs.training.config import (
     BackboneConfig,
@@ -30,7 +31,6 @@ from jobs.training.config import (
     TrainConfig,
 )
 from jobs.training.defaults import DEFAULTS
-from jobs.training.progress import Order
 from jobs.training.run_folder import RunFolder
 from jobs.training.task import Task
 

@@ -1,6 +1,7 @@
 """Kill a run anywhere; the same command again ends with the same weights, bit for bit."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def reference(drawn_few, tmp_path_factory) -> Run:
     return run
 
 
-def test_a_run_whose_worker_driver_and_checkpoint_die_ends_with_the_weights_of_one_that_is_not(
+def test_a_run_that_is_stopped_and_whose_worker_driver_and_checkpoint_die_ends_with_the_same_weights(
     drawn_few, tmp_path, reference
 ):
     run = Run(drawn_few, tmp_path, "run")
@@ -90,6 +91,16 @@ def test_a_run_whose_worker_driver_and_checkpoint_die_ends_with_the_weights_of_o
     until(lambda: run.has_epoch(1), process)
     killed = kill(pid for pid, command in run.descendants(process) if "ray::RayTrainWorker" in command)
     until(lambda: run.has_epoch(2), process)  # Without a second command.
+    stopped = run.descendants(process)
+    process.terminate()
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 143, said
+    assert re.fullmatch("interrupted: saved (in|after) epoch .*; the same command goes on", said.splitlines()[-1])
+    assert "Traceback" not in said
+    assert_all_end(pid for pid, _ in stopped)
+
+    process = run.start()
+    until(lambda: run.has_epoch(3), process)
     orphans = run.descendants(process)
     process.kill()
     process.communicate()
@@ -100,7 +111,7 @@ def test_a_run_whose_worker_driver_and_checkpoint_die_ends_with_the_weights_of_o
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
 
     output = run.finish()
-    assert f"skipped checkpoint {newest.name}" in output
+    assert output.count(f"skipped checkpoint {newest.name}") == 1
     assert "resuming after epoch" in output
     assert_same_weights(run, reference)
     assert_all_end(pid for pid, _ in orphans)

@@ -11,9 +11,10 @@ import ray
 
 from cluster.connect import WorkerResources, start_local
 from fer_data.dataset import open_dataset
+from jobs.training.board import ProgressBoard
 from jobs.training.defaults import DEFAULTS
 from jobs.training.driver import run_workers
-from jobs.training.progress import ProgressBoard, epoch_line
+from jobs.training.progress import epoch_line
 from jobs.training.run_folder import RunFolder
 from jobs.training.task import Task
 from tests.processes import PATIENCE_SECONDS, descendants, kill, until
@@ -62,7 +63,7 @@ def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker
     config = replace(DEFAULTS["compact"], data=drawn_few, epochs=2, batch_size=50, select="all")
     run = RunFolder(str(tmp_path / "run"))
     run.start(config, dataset.manifest.fingerprint, overwrite=False)
-    board = ray.remote(num_cpus=0)(Deaf).remote("run", finished=0, gated=True)
+    board = ray.remote(num_cpus=0)(Deaf).remote("run", finished=0, minutes=5, gated=True)
     task = Task("run", config, run.uri, dataset, threads=1, keep=2, stall_timeout=600, progress=board)
     options = {"workers": (1, 1), "max_failures": 1}
     running = threading.Thread(target=run_workers, args=(task, WorkerResources(1, 0)), kwargs=options, daemon=True)

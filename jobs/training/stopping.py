@@ -1,26 +1,14 @@
-"""Start the progress boards of runs, and save all runs of a job when it is stopped."""
+"""Save the runs of a job when it is stopped."""
 
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs.training.progress import ProgressBoard
-
-_PREFIX = "progress-"
-
-
-def start_board(name: str, **options: Any) -> Any:
-    """The handle of a new `ProgressBoard` for the run `name`; `options` are its arguments."""
-    # On this machine, so that the board survives the loss of any other machine.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board: Any = ray.remote(num_cpus=0)(ProgressBoard)
-    return board.options(name=f"{_PREFIX}{uuid4().hex}", scheduling_strategy=here).remote(name, **options)
+from jobs.training.board import PREFIX
 
 
 def saved_when_stopped(work: Callable[[], None], say: Callable[[str], None]) -> None:
@@ -54,7 +42,7 @@ def saved_when_stopped(work: Callable[[], None], say: Callable[[str], None]) -> 
 
 def save_runs(say: Callable[[str], None]) -> list[str]:
     """Let every run of this job save its position and return; where those stand that were training."""
-    boards = [ray.get_actor(name) for name in ray.util.list_named_actors() if name.startswith(_PREFIX)]
+    boards = [ray.get_actor(name) for name in ray.util.list_named_actors() if name.startswith(PREFIX)]
     training = [board for board in boards if _answer(board.leave.remote())]
     if training:
         say("saving; a second signal ends at once")
