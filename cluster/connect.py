@@ -1,21 +1,26 @@
 """Connect to Ray: the cluster that RAY_ADDRESS names, or a Ray of our own on the loopback address."""
 
+import atexit
 import logging
 import os
+import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import ray
 from ray.autoscaler.sdk import request_resources
 
-from cluster.ray_internals import NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
+from cluster.ray_internals import LONGEST_FOLDER, NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
 from fer_data.commands import counted, stops_kept
 from fer_data.errors import UserError
 
 Placement = TypeVar("Placement")
+_SHORT = "/tmp"
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
 
 
@@ -38,12 +43,37 @@ def start_local(**more: Any) -> None:
     Raises UserError when Ray gives up, as on a machine that is very busy.
     """
     try:
-        with stops_kept():
-            init_on_loopback(**(_QUIET | more))
+        with stops_kept(), _room_for_sockets() as place:
+            init_on_loopback(**(_QUIET | place | more))
     except Exception as error:  # Ray raises no class of its own.
         if NODE_IS_TOO_SLOW not in str(error):
             raise
         raise UserError("Ray did not start within 30 s: this machine may be too busy; run the command again") from error
+
+
+@contextmanager
+def _room_for_sockets() -> Iterator[dict[str, str]]:
+    """The option of `ray.init` for a short folder, where TMPDIR is too long for the names of Ray's sockets.
+
+    Batch systems such as Slurm name such folders. Raises UserError when the short one cannot be made.
+    """
+    if len(tempfile.gettempdir().encode()) <= LONGEST_FOLDER:
+        yield {}
+        return
+    try:
+        folder = tempfile.mkdtemp(prefix="ray-", dir=_SHORT)
+    except OSError as error:
+        raise UserError(
+            f"TMPDIR is too long for Ray's sockets, and {_SHORT} cannot be written ({error.strerror}): "
+            f"let TMPDIR name a folder of at most {LONGEST_FOLDER} characters"
+        ) from error
+    atexit.register(_end_and_remove, folder)
+    yield {"_temp_dir": folder}
+
+
+def _end_and_remove(folder: str) -> None:
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def connect() -> None:

@@ -20,6 +20,9 @@ RESTARTS_MAY_FAIL = (
 """Begins what Ray prints of every actor of Ray Data, whose restarts do not fail: the driver keeps its arguments."""
 MANY_WORKERS = "worker processes have been started on node"
 """Part of the warning that a node runs more processes than it has CPUs."""
+LONGEST_FOLDER = 37
+"""How long the folder for Ray's files may be. Below it, a socket has the name
+ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1, of at most 107 bytes in all."""
 WORKER_HEALTH_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 """For how many seconds Ray Train waits for a worker that does not answer."""
 _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"

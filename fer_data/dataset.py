@@ -32,6 +32,13 @@ class PreparedDataset:
 
     uri: str
     manifest: Manifest
+    given: str | None = None
+    """What the user named, where `uri` is a copy in the cache."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return redacted(self.given or self.uri)
 
     def row_groups(self, usage: str) -> list[RowGroup]:
         """The row groups of `usage`, in row order: none when the data set has no such rows."""

@@ -21,7 +21,7 @@ from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.manifest import ROW_GROUP_ROWS
 from fer_data.near_copies.table import no_copies
-from fer_data.prepare import cache_folder, is_prepared
+from fer_data.prepare import cache_folder, check_cache, is_prepared
 from fer_data.rows import SIDE, USAGES, rows_table
 
 VERSION = 2  # of the drawings: another number, another cached data set
@@ -86,6 +86,8 @@ def prepared_drawn_faces(
     place = str((cache or cache_folder()) / f"drawn-v{VERSION}-seed{seed}-{training}-{public_test}-{private_test}")
     with suppress(UserError):  # not there, or damaged
         return open_dataset(place)
+    if cache is None:
+        check_cache()
     try:
         # No two drawings are of the same face: each has its own numbers.
         name, overwrite = f"drawn faces, seed {seed}", is_prepared(place)

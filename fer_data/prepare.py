@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -107,16 +107,17 @@ def open_or_prepare(
     damaged = False
     if is_prepared(place):
         try:
-            return open_dataset(place)
+            return replace(open_dataset(place), given=data_uri)
         except UserError:
             damaged = True
+    check_cache()
     try:
-        return prepare(data_uri, place, resize=resize, max_rejected=max_rejected, progress=progress, overwrite=damaged)
+        prepare(data_uri, place, resize=resize, max_rejected=max_rejected, progress=progress, overwrite=damaged)
     except UserError:
         # Another job may have prepared the same data in the meantime. If not, the error stands.
         if damaged or not is_prepared(place):
             raise
-        return open_dataset(place)
+    return replace(open_dataset(place), given=data_uri)
 
 
 def is_prepared(uri: str) -> bool:
@@ -134,6 +135,19 @@ def is_prepared(uri: str) -> bool:
 def cache_folder() -> Path:
     """Where raw data sets are prepared on first use."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer_data"
+
+
+def check_cache() -> None:
+    """Raises UserError unless the cache can be written."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"cannot write the cache {folder}: {error.strerror}; let XDG_CACHE_HOME name a folder that can be written"
+        ) from error
 
 
 @dataclass

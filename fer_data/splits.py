@@ -17,7 +17,6 @@ from fer_data.dataset import PreparedDataset
 from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.manifest import RowGroup
-from fer_data.storage import redacted
 
 PROTOCOLS = ("challenge", "notebook")
 SPLITS = ("training", "validation", "test", "public_test", "private_test")
@@ -139,5 +138,4 @@ def _cannot(dataset: PreparedDataset, name: str, protocol: str) -> str:
             mend = "use --protocol notebook, or score the split public_test"
     elif "training" not in counts and name in ("training", "validation"):
         mend = "add training images"
-    where = redacted(dataset.uri)
-    return f"{where} has no rows for {name} under the {protocol} protocol (it has {has} rows): {mend}"
+    return f"{dataset.name} has no rows for {name} under the {protocol} protocol (it has {has} rows): {mend}"

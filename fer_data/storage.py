@@ -154,11 +154,18 @@ def reported(uri: str, doing: str = "read") -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if doing != "read":
+            raise StorageError(f"cannot {doing} {redacted(uri)}: no folder can be made there") from error
         raise UserError(f"{redacted(uri)} does not exist: check the path") from error
     except UnicodeError as error:
         raise UserError(f"{redacted(uri)} holds a file name that is not UTF-8: rename it") from error
     except (OSError, ArrowException) as error:
-        raise StorageError(f"cannot {doing} {redacted(uri)}: {one_line(error)}") from error
+        raise StorageError(f"cannot {doing} {redacted(uri)}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What the system says, without its number and the path."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

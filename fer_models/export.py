@@ -56,7 +56,7 @@ def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
         _need_onnx()
     validation, training = (split(dataset, name, card.protocol) for name in ("validation", "training"))
     if not validation.num_rows or ("litert_int8" in formats and not training.num_rows):
-        raise UserError(f"{redacted(dataset.uri)} has no faces to check the export: give the data it was trained on")
+        raise UserError(f"{dataset.name} has no faces to check the export: give the data it was trained on")
     faces = spread(dataset, validation, PROOF_FACES)
     expected = model.predict(faces, batch_size=_BATCH, verbose=0)
     files: dict[str, bytes] = {}

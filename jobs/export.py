@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     card = read_card(uri)
     dataset = open_data(options.data or card.configuration.get("data"), console)
     if dataset.manifest.fingerprint != card.data_fingerprint:
-        console.out(f"warning: {redacted(uri)} was trained on other data than {redacted(dataset.uri)}")
+        console.out(f"warning: {redacted(uri)} was trained on other data than {dataset.name}")
     with quiet(*_CONVERTERS_NOTES):
         card = export(uri, options.formats, dataset)
     for name in options.formats:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from fer_data.commands import stop_checked
-from fer_data.storage import absolute, redacted
+from fer_data.storage import absolute
 from fer_models.quiet_stderr import without_lines
 from jobs.evaluation.copying import CopyMarker
 from jobs.evaluation.options import EvaluateOptions
@@ -36,7 +36,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
         images, left = (sum(shard.rows for shard in shards) for shards in (request.shards, remaining))
         one = len(request.contenders) == 1
         what = request.contenders[0].label if one else f"{len(request.contenders)} checkpoints"
-        console.out(f"{what} on {images:,} images of {', '.join(options.split)}, {redacted(request.dataset.uri)}")
+        console.out(f"{what} on {images:,} images of {', '.join(options.split)}, {request.dataset.name}")
         if request.dataset.manifest.rows("training") and not request.dataset.manifest.near_copies:
             console.out(
                 "near copies were not looked for: prepare the data with jobs/prepare_data.py --near-copies on to get "

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pyarrow import fs
 
-from fer_data.errors import UserError
+from fer_data.errors import StorageError, UserError
 from fer_data.storage import (
     UNFINISHED,
     delete_folder,
@@ -207,7 +207,10 @@ def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[
             f"{redacted(uri)} holds a {what} with other settings ({'; '.join(differ)}): choose another --name, or "
             "discard it with --overwrite"
         )
-    write_file(join(uri, name), content)
+    try:
+        write_file(join(uri, name), content)
+    except StorageError as error:
+        raise StorageError(f"{error}; choose another --storage") from error
 
 
 def history_frame(rows: History) -> pd.DataFrame:

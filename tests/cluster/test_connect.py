@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,20 @@ def test_a_token_that_is_gone_is_told_in_a_line(tmp_path):
     )
     assert done.stderr.endswith("if that cluster is gone: unset RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_ray_starts_where_the_folder_for_temporary_files_has_a_long_name(tmp_path):
+    folder = tmp_path / ("x" * 90)
+    folder.mkdir()
+    program = "import ray; from cluster.connect import connect; connect(); print(ray.nodes()[0]['Alive'])"
+    program += "; from pathlib import Path; print(ray._private.worker._global_node.get_temp_dir_path())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    alive, place = done.stdout.split()
+    assert alive == "True", done.stderr
+    assert not Path(place).exists()

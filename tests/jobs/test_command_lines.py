@@ -1,6 +1,7 @@
 """Every command refuses the same mistake in the same line, and ends with the same exit codes."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -121,6 +122,28 @@ def test_ctrl_c_is_one_word_and_130_and_a_reader_that_has_gone_is_1(ending, code
     program = f"from fer_data.commands import exit_with_code\ndef main(): raise {ending.__name__}\nexit_with_code(main)"
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize(
+    ("options", "home", "said"),
+    [
+        ((), "/proc/nothing", "cannot write the cache /proc/nothing/.cache/fer_data: "),
+        (("--storage", "/proc/nothing"), "", "cannot write /proc/nothing/run/config.json: no folder can be made there"),
+    ],
+)
+@pytest.mark.cluster
+def test_a_place_that_refuses_is_named_in_one_line(options, home, said, tmp_path):
+    cache = {"HOME": home, "XDG_CACHE_HOME": ""} if home else {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "jobs/train_cnn.py", "--name", "run", *options],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | cache,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {said}")
 
 
 def test_the_shared_module_imports_nothing_beyond_python():
