@@ -72,6 +72,7 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     from cluster.connect import connect
     from cluster.ray_internals import RESTARTS_MAY_FAIL
     from jobs.evaluation.scoring.actor import ScoringTask
+    from jobs.evaluation.scoring.corruptions import CORRUPTIONS, STRENGTHS
     from jobs.evaluation.scoring.networks import Arithmetic
     from jobs.evaluation.scoring.pipeline import score
     from jobs.evaluation.scoring.placement import find_room
@@ -100,13 +101,14 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     about: dict[str, Any] = {}
     peaks: dict[int, float] = {}
     images = sum(shard.rows for shard in remaining)
+    passes = request.models * (1 + len(CORRUPTIONS) * len(STRENGTHS) * options.corruptions)
     started = time.monotonic()
     with (
         ctrl_c_checked() as check_ctrl_c,
         without_lines(RESTARTS_MAY_FAIL),
-        ScoringProgress(console, images) as progress,
+        ScoringProgress(console, images, passes=passes) as progress,
     ):
-        for scored in score(request.dataset, remaining, task, pool):
+        for scored in score(request.dataset, remaining, task, pool, progress.hear):
             check_ctrl_c()
             shard = by_index[scored.shard]
             told = {

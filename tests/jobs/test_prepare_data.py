@@ -138,6 +138,7 @@ def test_counts_audit_and_reasons_are_printed(capsys, tmp_path):
     assert cells["happy"] == ["2", "1"]
     assert cells["all"] == ["3", "1"]
     assert cells["redundant copies"] == ["2", "0", "3"]
+    assert "redundant copies: 2 within a usage + 1 between usages = 3" in printed
     assert cells["also in training"] == ["", "1", ""]
     assert cells["blank images"] == ["3", "1", "4"]
     assert cells["label conflicts"] == ["1", "0", "1"]
