@@ -45,7 +45,7 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
     given = absolute_paths(options.train)
     base = resolved(given)
     space = open_space(options.search.space, base)
-    dataset = open_data(base.data, console)
+    dataset = open_data(base.data, console, resize=base.resize)
     fingerprint = dataset.manifest.fingerprint
     # Refuses data without such rows before any trial starts.
     training, validation = (split(dataset, name, base.protocol) for name in ("training", "validation"))
@@ -109,7 +109,8 @@ def _starts(space: Space, given: TrainConfig) -> list[TrainConfig]:
 
 
 def _default_name(base: TrainConfig, identity: Mapping[str, Any]) -> str:
-    text = json.dumps({**identity, "base": identity["base"] | {"data": None}}, sort_keys=True)
+    base_values = {name: value for name, value in identity["base"].items() if name != "resize"} | {"data": None}
+    text = json.dumps({**identity, "base": base_values}, sort_keys=True)
     return f"sweep-{base.model}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
