@@ -61,7 +61,8 @@ def suspects_gallery(
     models: int, split: str, total: int, examples: Sequence[Example], images: Sequence[np.ndarray]
 ) -> Gallery:
     """Images whose label may be wrong, the first of `total`."""
-    who = "The checkpoint assigns" if models == 1 else f"All {models} checkpoints assign"
+    several = "Both checkpoints assign" if models == 2 else f"All {models} checkpoints assign"
+    who = "The checkpoint assigns" if models == 1 else several
     more = f" The first {len(examples)} of {total:,}; all are in suspects.parquet." if total > len(examples) else ""
     return Gallery(
         f"Suspected label errors, {split}",
