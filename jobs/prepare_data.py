@@ -18,7 +18,7 @@ from rich.table import Table
 
 from fer_data.audit import COPIES, Finding
 from fer_data.class_maps import class_map
-from fer_data.commands import check, exit_with_code
+from fer_data.commands import check, counted, exit_with_code
 from fer_data.division import Division
 from fer_data.emotions import CLASSES
 from fer_data.manifest import REJECTED, Manifest
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         console.out(f"warning: no image of {', '.join(missing)}")
     console.out(f"Rejected rows: {dataset.manifest.rejected:,}" + (f" ({REJECTED} names them)" if rejected else ""))
     for reason, count in rejected[:10]:
-        console.out(f"  {count:,} rows: {reason}")
+        console.out(f"  {counted(count, 'row')}: {reason}")
     console.out(f"Prepared in {dataset.uri} (fingerprint {dataset.manifest.fingerprint})")
 
 

@@ -14,7 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
-from fer_data.commands import ctrl_c_checked
+from fer_data.commands import counted, ctrl_c_checked
 from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
@@ -74,7 +74,9 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         check_gpus(ray.nodes(), resources.gpus, console.out)
     folder.start(identity, overwrite=options.run.overwrite)
     trials = options.search.trials
-    console.out(f"{base.model}: {trials} trials over {len(space)} parameters, {at_a_time} at a time")
+    console.out(
+        f"{base.model}: {counted(trials, 'trial')} over {counted(len(space), 'parameter')}, {at_a_time} at a time"
+    )
     console.out(f"sweep {redacted(folder.uri)}")
     if trials < 2 * len(space):
         console.out(f"few trials for the parameters: give --trials {2 * len(space)} or more, or a narrower --space")

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pandas as pd
 
+from fer_data.commands import counted
 from fer_data.storage import absolute, join, read_file, redacted, write_file
 from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified
@@ -68,7 +69,7 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
     failed = sum(bool(trial.outcome and trial.outcome.error) for trial in trials)
     share = epochs / (len(trials) * base.epochs)
     lines.append(
-        f"{len(trials)} trials, {epochs} epochs: {share:.0%} of the epochs of training every trial in full"
+        f"{counted(len(trials), 'trial')}, {counted(epochs, 'epoch')}: {share:.0%} of the epochs of training all in full"
         + (f"; {failed} failed (see trials.csv)" if failed else "")
     )
     return lines
@@ -145,7 +146,7 @@ def _page(
         environment(Path(__file__).parent)
         .get_template("report.html.j2")
         .render(
-            title=f"Sweep of {sweep.base.model}: {len(trials)} trials",
+            title=f"Sweep of {sweep.base.model}: {counted(len(trials), 'trial')}",
             subtitle=redacted(sweep.folder.uri),
             summary=summary(trials, best, sweep.base),
             commands=commands(sweep.folder, sweep.base),
