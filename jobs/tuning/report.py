@@ -69,7 +69,8 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
     failed = sum(bool(trial.outcome and trial.outcome.error) for trial in trials)
     share = epochs / (len(trials) * base.epochs)
     lines.append(
-        f"{counted(len(trials), 'trial')}, {counted(epochs, 'epoch')}: {share:.0%} of the epochs of training all in full"
+        f"{counted(len(trials), 'trial')}, {counted(epochs, 'epoch')}: "
+        f"{share:.0%} of the epochs of training every trial in full"
         + (f"; {failed} failed (see trials.csv)" if failed else "")
     )
     return lines
