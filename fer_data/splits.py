@@ -134,6 +134,11 @@ def _cannot(dataset: PreparedDataset, name: str, protocol: str) -> str:
     mend = "choose another split or another source"
     if protocol == "challenge" and name in ("validation", "test"):
         mend = "use --protocol notebook" if "training" in counts else "add training images"
+        if name == "validation" and "training" in counts:
+            mend = (
+                "add images in val/<class>, divide them with jobs/prepare_data.py --split-shares 0.8 0.1 0.1, or use "
+                "--protocol notebook, which validates on 30 % of the training images"
+            )
         if name == "test" and "public_test" in counts:
             mend = "use --protocol notebook, or score the split public_test"
     elif "training" not in counts and name in ("training", "validation"):

@@ -49,8 +49,10 @@ def _message(event: events.ParseErrorEvent, flags: list[str]) -> str | None:
     """tyro's error in the wording of argparse; None for an event that no option here can cause."""
     match event:
         case events.UnrecognizedArgs(tokens=tokens):
-            close = get_close_matches(tokens[0].partition("=")[0], flags, 1, 0.8)
-            return f"unrecognized arguments: {' '.join(tokens)}" + (f" (did you mean {close[0]}?)" if close else "")
+            unknown = [token for token in tokens if token.startswith("--")]
+            if len(unknown) < 2:
+                return f"unrecognized arguments: {' '.join(tokens)}{_near(tokens[0], flags)}"
+            return "unrecognized arguments: " + ", ".join(token + _near(token, flags) for token in unknown)
         case events.InvalidChoice(argument=argument, value=value, choices=choices):
             listed = ", ".join(map(repr, choices))
             return f"argument {argument.display_name()}: invalid choice: {value!r} (choose from {listed})"
@@ -63,6 +65,11 @@ def _message(event: events.ParseErrorEvent, flags: list[str]) -> str | None:
             # A dataclass that refuses its values names the option itself.
             return f"argument {argument.display_name()}: {message}" if argument else message
     return None
+
+
+def _near(token: str, flags: list[str]) -> str:
+    close = get_close_matches(token.partition("=")[0], flags, 1, 0.8)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _flags(options: type) -> Iterator[str]:

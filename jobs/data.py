@@ -10,14 +10,14 @@ from fer_data.dataset import PreparedDataset
 from fer_data.prepare import open_or_prepare
 
 
-def open_data(data: str | None, console: Console) -> PreparedDataset:
+def open_data(data: str | None, console: Console, *, resize: bool = False) -> PreparedDataset:
     """The data set at `data`, prepared on first use, or the built-in drawn faces, with a message, when `data` is None.
 
-    Raises UserError when there is no data set at `data`.
+    `resize` is that of `fer_data.prepare.prepare`. Raises UserError when there is no data set at `data`.
     """
     if data is not None:
         with search_progress(console) as progress:
-            return open_or_prepare(data, progress=progress)
+            return open_or_prepare(data, resize=resize, progress=progress)
     console.out("no --data: using the built-in drawn faces, not photographs")
     from fer_data.drawn_faces import prepared_drawn_faces
 

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jobs.evaluation.report.leaderboard import compare
 
         ranking = compare(options.compare, options.out, console)
-        console.out(f"ranking {ranking}")
+        console.out(f"page {ranking}/leaderboard.html\ntables {ranking}/leaderboard.parquet, .csv")
         return
     # Ray takes seconds to import, so the options are checked first.
     from jobs.evaluation.driver import evaluate

@@ -33,6 +33,8 @@ class ExportOptions:
     """litert: float32. litert_int8: 8 bits, calibrated on training images. onnx: float32, needs the extra [onnx]."""
     data: str | None = None
     """The data set for checks and calibration; by default the one named in the card."""
+    resize: bool = False
+    """Admit raw images of any size, colour and usual kind; by default as in training."""
 
     def __post_init__(self) -> None:
         if not self.formats or len(set(self.formats)) < len(self.formats):
@@ -52,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(highlight=False)
     uri = absolute(options.checkpoint)
     card = read_card(uri)
-    dataset = open_data(options.data or card.configuration.get("data"), console)
+    trained = card.configuration
+    resize = options.resize or (options.data is None and trained.get("resize", False))
+    dataset = open_data(options.data or trained.get("data"), console, resize=resize)
     if dataset.manifest.fingerprint != card.data_fingerprint:
         console.out(f"warning: {redacted(uri)} was trained on other data than {dataset.name}")
     with quiet(*_CONVERTERS_NOTES):

@@ -16,9 +16,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from fer_data.audit import Finding
+from fer_data.audit import COPIES, Finding
 from fer_data.class_maps import class_map
-from fer_data.commands import check, exit_with_code
+from fer_data.commands import check, counted, exit_with_code
 from fer_data.division import Division
 from fer_data.emotions import CLASSES
 from fer_data.manifest import REJECTED, Manifest
@@ -99,12 +99,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     console.print(counts_table(dataset.manifest))
     console.print(audit_table(dataset.manifest.audit))
+    if line := copies_between(dataset.manifest.audit):
+        console.out(line)
     rejected = rejected_reasons(dataset)
     if missing := dataset.manifest.classes_without_images():
         console.out(f"warning: no image of {', '.join(missing)}")
     console.out(f"Rejected rows: {dataset.manifest.rejected:,}" + (f" ({REJECTED} names them)" if rejected else ""))
     for reason, count in rejected[:10]:
-        console.out(f"  {count:,} rows: {reason}")
+        console.out(f"  {counted(count, 'row')}: {reason}")
     console.out(f"Prepared in {dataset.uri} (fingerprint {dataset.manifest.fingerprint})")
 
 
@@ -130,6 +132,16 @@ def audit_table(audit: Sequence[Finding]) -> Table:
         counts = {finding.usage: f"{finding.count:,}" for finding in audit if finding.check == title}
         table.add_row(title, *(counts.get(usage, "") for usage in usages))
     return table
+
+
+def copies_between(audit: Sequence[Finding]) -> str | None:
+    """Why the redundant copies of the usages are fewer than those of all rows; None if they are not."""
+    counts = {finding.usage: finding.count for finding in audit if finding.check == COPIES}
+    within = sum(count for usage, count in counts.items() if usage != "all")
+    between = counts.get("all", 0) - within
+    if not between:
+        return None
+    return f"{COPIES}: {within:,} within a usage + {between:,} between usages = {counts['all']:,}"
 
 
 if __name__ == "__main__":

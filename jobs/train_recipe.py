@@ -30,6 +30,8 @@ class RecipeOptions:
     """A TOML file of [[stage]] tables: a path, s3:// or gs:// URI."""
     data: str | None = None
     """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
+    resize: bool = False
+    """Admit raw images of any size, colour and usual kind, as jobs/prepare_data.py does."""
     run: TrainRunOptions = field(default_factory=TrainRunOptions)
     """--storage, --name: the folder that has a folder for each stage; by default the name of the file."""
 
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from jobs.training.recipe_driver import train_recipe  # Ray takes seconds to import.
 
     console = Console(highlight=False)
-    result = train_recipe(options.recipe, options.data, options.run, console)
+    result = train_recipe(options.recipe, options.data, options.run, console, resize=options.resize)
     if not read_card(result.checkpoint).exports:
         export.main([result.checkpoint, "--data", result.data])
     console.out(f"checkpoint {result.checkpoint}\ntable      {result.table}")

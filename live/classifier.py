@@ -67,9 +67,12 @@ class ExpressionClassifier:
 
         Raises ValueError for anything else.
         """
-        frame = to_bgr(image)
+        if image is None:
+            raise ValueError("image is None, which is what cv2.imread returns for a file that it cannot read")
+        frame = to_bgr(image) if isinstance(image, np.ndarray) else None
         if frame is None:
-            raise ValueError(f"not an image: {image.dtype} {list(image.shape)}")
+            found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"not an image: {found}")
         if self._detector is None:
             self._detector = create_detector("auto", STILL_LONG_SIDE, still=True)
         boxes = self._detector(frame)

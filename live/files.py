@@ -4,11 +4,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 
 from fer_data.errors import UserError
+from fer_data.images import BadImage, grey_face
 from live.frames import Frame
 from live.images import to_bgr
 from live.sampling import ALL, Every
@@ -27,13 +29,14 @@ class ImageFile:
         self._name, self._image = without_secrets(name), None
         try:
             content = read_bytes(name)
+        except OSError as error:
+            raise UserError(f"--source {self._name} cannot be read: {error.strerror or error}") from error
+        with suppress(cv2.error):
             # Unlike IMREAD_UNCHANGED, these obey the EXIF data.
             how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
             self._image = to_bgr(cv2.imdecode(content, how)) if content.size else None
-        except (OSError, cv2.error):
-            pass
         if self._image is None:
-            raise UserError(f"--source {self._name} is not an image that OpenCV can read")
+            raise UserError(f"--source {self._name} {_fault(content.tobytes())}")
 
     def read(self) -> Frame | None:
         """The image, then None."""
@@ -109,10 +112,19 @@ class Files:
             self._begun += 1
             try:
                 self._file = VideoFile(name, self._warn, self._every) if is_video(name) else ImageFile(name)
-            except UserError:
+            except UserError as mistake:
                 if len(self._names) == 1:
                     raise
-                self._warn(f"{name} cannot be read: left out")
+                self._warn(f"{str(mistake).removeprefix('--source ')}: left out")
+
+
+def _fault(content: bytes) -> str:
+    """Why a file is no image, as preparing a data set says it."""
+    try:
+        grey_face(content, resize=True)
+    except BadImage as fault:
+        return str(fault)
+    return "cannot be decoded"
 
 
 def is_video(name: str) -> bool:

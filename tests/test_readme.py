@@ -48,6 +48,7 @@ RUN = {
 """Commands that run, by how they begin, and the options that make each small."""
 RUN_SLOWLY = {
     "python jobs/train_cnn.py --model compact --data data/fer2013": "--epochs 1 --workers 1",
+    "python jobs/train_cnn.py --model compact --data data/mine": "--epochs 1 --workers 1",
     "python jobs/evaluate.py --checkpoint": "",
     "python jobs/evaluate.py --compare": "",
     "python jobs/export.py ~/fer_runs/mine/best --formats": "--formats litert litert_int8 onnx",
@@ -117,6 +118,8 @@ def test_the_jobs_run_one_after_another_as_printed(desk):
     small().save(desk / "CNNMODELfinal.keras")
     (desk / "LARGE").symlink_to("fer_models/released")
     run("test -d data/fer2013 || python jobs/prepare_data.py fer2013.zip --out data/fer2013", desk)
+    pictures = "python jobs/prepare_data.py pictures --out data/mine --resize --split-shares 0.8 0.1 0.1"
+    run(f"test -d data/mine || {pictures}", desk)
     for command, options in commands_of(RUN_SLOWLY):
         run(shorter(command, options), desk)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fer_data.commands import stop_checked
+from fer_data.commands import counted, stop_checked
 from fer_data.storage import absolute
 from fer_models.quiet_stderr import without_lines
 from jobs.evaluation.copying import CopyMarker
@@ -36,7 +36,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> str:
         images, left = (sum(shard.rows for shard in shards) for shards in (request.shards, remaining))
         one = len(request.contenders) == 1
         what = request.contenders[0].label if one else f"{len(request.contenders)} checkpoints"
-        console.out(f"{what} on {images:,} images of {', '.join(options.split)}, {request.dataset.name}")
+        console.out(f"{what} on {counted(images, 'image')} of {', '.join(options.split)}, {request.dataset.name}")
         if request.dataset.manifest.rows("training") and not request.dataset.manifest.near_copies:
             console.out(
                 "near copies were not looked for: prepare the data with jobs/prepare_data.py --near-copies on to get "
@@ -72,6 +72,7 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     from cluster.connect import connect
     from cluster.ray_internals import RESTARTS_MAY_FAIL
     from jobs.evaluation.scoring.actor import ScoringTask
+    from jobs.evaluation.scoring.corruptions import CORRUPTIONS, STRENGTHS
     from jobs.evaluation.scoring.networks import Arithmetic
     from jobs.evaluation.scoring.pipeline import score
     from jobs.evaluation.scoring.placement import find_room
@@ -82,8 +83,8 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     pool = find_room(options, request.contenders, console.out)
     if pool.gpus and any(contender.kind in KERAS_KINDS for contender in request.contenders):
         check_gpus(ray.nodes(), pool.gpus, console.out)
-    gpus = f" and {pool.gpus:g} GPU(s)" if pool.gpus else ""
-    console.out(f"{pool.workers} worker(s) of {pool.cpus} CPU(s){gpus} each")
+    gpus = f" and {pool.gpus:g} GPU{'s' * (pool.gpus > 1)}" if pool.gpus else ""
+    console.out(f"{counted(pool.workers, 'worker')} of {counted(pool.cpus, 'CPU')}{gpus} each")
     task = ScoringTask(
         absolute(options.out or "").rpartition("/")[2],
         request.contenders,
@@ -100,13 +101,14 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
     about: dict[str, Any] = {}
     peaks: dict[int, float] = {}
     images = sum(shard.rows for shard in remaining)
+    passes = request.models * (1 + len(CORRUPTIONS) * len(STRENGTHS) * options.corruptions)
     started = time.monotonic()
     with (
         stop_checked() as check_stop,
         without_lines(RESTARTS_MAY_FAIL),
-        ScoringProgress(console, images) as progress,
+        ScoringProgress(console, images, passes=passes) as progress,
     ):
-        for scored in score(request.dataset, remaining, task, pool):
+        for scored in score(request.dataset, remaining, task, pool, progress.hear):
             check_stop()
             shard = by_index[scored.shard]
             told = {

@@ -20,6 +20,8 @@ class ScoringOptions:
     """Checkpoint folders, or .keras, .h5, .tflite and .onnx files; NAME=PATH gives one a name in the report."""
     data: str | None = None
     """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
+    resize: bool = False
+    """Admit raw images of any size, colour and usual kind, as jobs/prepare_data.py does."""
     split: tuple[str, ...] = ("test",)
     """One or more of training, validation, test, public_test, private_test."""
     protocol: Literal["challenge", "notebook"] = "challenge"

@@ -36,7 +36,7 @@ class Request:
     def from_options(cls, options: EvaluateOptions, console: Console) -> "Request":
         """Open and check what `options` name. Raises UserError for bad input."""
         contenders = contenders_from(options.checkpoint, ensemble=options.ensemble)
-        dataset = open_data(options.data, console)
+        dataset = open_data(options.data, console, resize=options.resize)
         shards = plan_shards(dataset, options.split, options.protocol)
         check_labels(dataset, shards)
         return cls(options, contenders, dataset, tuple(shards))

@@ -104,6 +104,13 @@ class ProgressBoard:
         if not (once and message in self._lines):
             self._lines.append(message)
 
+    def lose(self, ranks: list[int], workers: int | None) -> None:
+        """Say that the workers of `ranks` died, of so many if their number is fixed."""
+        names = " and ".join(str(rank + 1) for rank in ranks) + (f" of {workers}" if workers else "")
+        self.say(
+            f"worker{'s' * (len(ranks) > 1)} {names} lost; waiting for room, then on from epoch {self._finished + 1}"
+        )
+
     def fail(self, mistake: UserError) -> None:
         """Record a mistake of the user, which ends the run."""
         self._mistake = mistake

@@ -151,6 +151,8 @@ class TrainConfig:
     model: str = "cnn"
     data: str | None = None
     """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
+    resize: bool = False
+    """Admit raw images of any size, colour and usual kind, as jobs/prepare_data.py does."""
     protocol: Literal["challenge", "notebook"] = "challenge"
     """How rows are split into training and validation."""
     train_fraction: float = 1.0
@@ -225,6 +227,18 @@ class TrainConfig:
             arguments |= value.builder_arguments() if isinstance(value, BackboneConfig) else {option: value}
         return {option: value for option, value in arguments.items() if value is not None}
 
+    def require_sources(self) -> None:
+        """Raises UserError for options that need a teacher or initial weights where there are none.
+
+        Not checked in `__post_init__`, because a configuration file may leave these to the command line.
+        """
+        self.distillation.require_teacher()
+        if self.backbone.freeze and self.backbone.weights == "none":
+            raise UserError(
+                "--freeze would keep random weights as they are: give --weights to start from trained ones, or leave "
+                "--freeze out; --help lists the options"
+            )
+
     @property
     def metric(self) -> str:
         """The column of the history that chooses the best epoch, and the best trial of a sweep."""
@@ -244,7 +258,9 @@ class TrainConfig:
 
         The number of epochs counts only with a cosine schedule: in others it changes nothing but the end.
         """
+        # The path of the data and how they were read are not in it: their fingerprint is.
         values = asdict(replace(self, data=None)) | {"data_fingerprint": data_fingerprint}
+        del values["resize"]
         if self.schedule.schedule != "cosine":
             del values["epochs"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

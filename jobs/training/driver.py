@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, wait_for_room, worker_resources
 from cluster.ray_internals import WORKER_HEALTH_VARIABLE, before_resize, data_parallel_trainer
+from fer_data.commands import counted
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
 from fer_data.storage import absolute, is_remote, join, redacted, resolve, write_file
@@ -23,6 +24,7 @@ from jobs.training.board import start_board
 from jobs.training.checks import check_profile, check_shares, check_sources, missing_line
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
+from jobs.training.lost_workers import LostWorkers
 from jobs.training.mlflow_log import MlflowLog, check_mlflow
 from jobs.training.options import TrainRunOptions
 from jobs.training.plan import plan_run
@@ -80,7 +82,8 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
     folder.start(config, plan.fingerprint, overwrite=options.overwrite)
     console.out(
         f"{config.model} on {plan.training.num_rows:,} training and {plan.validation.num_rows:,} validation images"
-        + f", {options.workers} worker(s) of {resources.cpus} CPU(s)"
+        + f", {counted(most, 'worker') if most == least else f'{least} to {most} workers'}"
+        + f" of {counted(resources.cpus, 'CPU')}"
         + (" and a GPU" if resources.gpus else ""),
         *missing_line(plan.training),
         *seen_line(plan.unseen),
@@ -182,7 +185,7 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             name=task.name,
             storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
-            callbacks=[before_resize(partial(_rest, task.progress))],
+            callbacks=[LostWorkers(task.progress, workers), before_resize(partial(_rest, task.progress))],  # type: ignore[list-item]
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )

@@ -75,7 +75,7 @@ def parse_train_options(
     models = [name for name, network in NETWORKS.items() if network.job == job]
     base = base_config(argv, models, defaults or DEFAULTS[models[0]])
     options = parse(TrainOptions, argv, default=TrainOptions(train=base), description=description)
-    options.train.distillation.require_teacher()
+    options.train.require_sources()
     return options
 
 

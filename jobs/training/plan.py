@@ -32,7 +32,7 @@ def plan_run(config: TrainConfig, console: Console) -> Plan:
     """Open the data that `config` names and settle what it leaves open. Raises UserError for bad input."""
     config = resolved(config)
     fetch_weights(config)
-    dataset = open_data(config.data, console)
+    dataset = open_data(config.data, console, resize=config.resize)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     training = share(dataset, training, config.train_fraction)
     unseen = unseen_rows(dataset, training, validation)

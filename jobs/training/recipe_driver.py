@@ -44,7 +44,9 @@ class RecipeResult:
     data: str
 
 
-def train_recipe(recipe: str, data: str | None, options: TrainRunOptions, console: Console) -> RecipeResult:
+def train_recipe(
+    recipe: str, data: str | None, options: TrainRunOptions, console: Console, *, resize: bool = False
+) -> RecipeResult:
     """Train those stages of `recipe`, a path or URI, that are not finished, each in a folder of its name in --name.
 
     Raises UserError for bad input, before any stage begins, and what `train` raises.
@@ -55,7 +57,7 @@ def train_recipe(recipe: str, data: str | None, options: TrainRunOptions, consol
         raise UserError(f"{redacted(recipe)}: its runs cannot be in a folder {name!r}: give --name")
     folder = join(absolute(options.storage), name)
     resolve(folder)  # Refuses an unknown scheme before Ray starts.
-    dataset = open_data(data, console)
+    dataset = open_data(data, console, resize=resize)
     runs = {stage.name: _Run(stage, folder, dataset.uri, console) for stage in stages}
     for run in runs.values():
         check_shares(run.config, options.worker_range[1])

@@ -220,6 +220,6 @@ def history_frame(rows: History) -> pd.DataFrame:
 
 
 def differences(before: TrainConfig, after: TrainConfig) -> list[str]:
-    """The options that differ, as `name before -> after`, except for the path of the data."""
-    one, other = before.flat(), after.flat()
-    return [f"{name} {one[name]} -> {other[name]}" for name in one if one[name] != other[name] and name != "data"]
+    """The options that differ, as `name before -> after`, except for where and how the data were read."""
+    one, other, read = before.flat(), after.flat(), ("data", "resize")
+    return [f"{name} {one[name]} -> {other[name]}" for name in one if one[name] != other[name] and name not in read]

@@ -14,7 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, room, wait_for_room, worker_resources
-from fer_data.commands import stop_checked
+from fer_data.commands import counted, stop_checked
 from fer_data.errors import UserError
 from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
@@ -46,7 +46,7 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
     given = absolute_paths(options.train)
     base = resolved(given)
     space = open_space(options.search.space, base)
-    dataset = open_data(base.data, console)
+    dataset = open_data(base.data, console, resize=base.resize)
     fingerprint = dataset.manifest.fingerprint
     # Refuses data without such rows before any trial starts.
     training, validation = (split(dataset, name, base.protocol) for name in ("training", "validation"))
@@ -75,7 +75,9 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         check_gpus(ray.nodes(), resources.gpus, console.out)
     folder.start(identity, overwrite=options.run.overwrite)
     trials = options.search.trials
-    console.out(f"{base.model}: {trials} trials over {len(space)} parameters, {at_a_time} at a time")
+    console.out(
+        f"{base.model}: {counted(trials, 'trial')} over {counted(len(space), 'parameter')}, {at_a_time} at a time"
+    )
     console.out(f"sweep {redacted(folder.uri)}")
     if trials < 2 * len(space):
         console.out(f"few trials for the parameters: give --trials {2 * len(space)} or more, or a narrower --space")
@@ -112,7 +114,8 @@ def _starts(space: Space, given: TrainConfig) -> list[TrainConfig]:
 
 
 def _default_name(base: TrainConfig, identity: Mapping[str, Any]) -> str:
-    text = json.dumps({**identity, "base": identity["base"] | {"data": None}}, sort_keys=True)
+    base_values = {name: value for name, value in identity["base"].items() if name != "resize"} | {"data": None}
+    text = json.dumps({**identity, "base": base_values}, sort_keys=True)
     return f"sweep-{base.model}-{sha256(text.encode()).hexdigest()[:8]}"
 
 

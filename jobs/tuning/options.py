@@ -94,5 +94,5 @@ def parse_sweep_options(argv: Sequence[str] | None, description: str | None) -> 
     """
     base = base_config(argv, list(NETWORKS), DEFAULTS["compact"])
     options = parse(SweepOptions, argv, default=SweepOptions(train=base), description=description)
-    options.train.distillation.require_teacher()
+    options.train.require_sources()
     return options

@@ -1,18 +1,18 @@
 """The results of a sweep: tables, plots, the best trial's checkpoint and configuration, and a page."""
 
-import base64
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import optuna
 import pandas as pd
 
+from fer_data.commands import counted
 from fer_data.storage import absolute, join, read_file, redacted, write_file
 from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified
+from jobs.page import environment, picture
 from jobs.run_options import RunOptions
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import CONFIG_FILE
@@ -69,7 +69,8 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
     failed = sum(bool(trial.outcome and trial.outcome.error) for trial in trials)
     share = epochs / (len(trials) * base.epochs)
     lines.append(
-        f"{len(trials)} trials, {epochs} epochs: {share:.0%} of the epochs of training every trial in full"
+        f"{counted(len(trials), 'trial')}, {counted(epochs, 'epoch')}: "
+        f"{share:.0%} of the epochs of training every trial in full"
         + (f"; {failed} failed (see trials.csv)" if failed else "")
     )
     return lines
@@ -125,9 +126,6 @@ def importance(table: pd.DataFrame, space: Space, metric: str, mode: str) -> dic
 def _page(
     sweep: Sweep, trials: Sequence[Trial], best: Trial, table: pd.DataFrame, pictures: Mapping[str, bytes]
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     metric, ascending = sweep.base.metric, sweep.base.mode == "min"
     headings = ["trial", *dict.fromkeys([metric, *_COLUMNS]), *sweep.space, "epochs", "stopped"]
     ordered = table.sort_values(metric, ascending=ascending, na_position="last", kind="stable")
@@ -145,25 +143,25 @@ def _page(
         ),
         ("Each parameter", "Filled dots ran longest. The orange ring is the initial configuration.", others),
     ]
-    return environment.get_template("report.html.j2").render(
-        title=f"Sweep of {sweep.base.model}: {len(trials)} trials",
-        subtitle=redacted(sweep.folder.uri),
-        summary=summary(trials, best, sweep.base),
-        commands=commands(sweep.folder, sweep.base),
-        sections=[
-            {
-                "title": title,
-                "text": text,
-                "plots": [
-                    {"name": name, "png": base64.b64encode(pictures[name]).decode()}
-                    for name in names
-                    if name in pictures
-                ],
-            }
-            for title, text, names in sections
-        ],
-        headings=[heading.replace("validation_", "").replace("_", " ") for heading in headings],
-        rows=[[_short(row[heading]) for heading in headings] for row in ordered.to_dict("records")],
+    return (
+        environment(Path(__file__).parent)
+        .get_template("report.html.j2")
+        .render(
+            title=f"Sweep of {sweep.base.model}: {counted(len(trials), 'trial')}",
+            subtitle=redacted(sweep.folder.uri),
+            summary=summary(trials, best, sweep.base),
+            commands=commands(sweep.folder, sweep.base),
+            sections=[
+                {
+                    "title": title,
+                    "text": text,
+                    "plots": [{"name": name, "png": picture(pictures[name])} for name in names if name in pictures],
+                }
+                for title, text, names in sections
+            ],
+            headings=[heading.replace("validation_", "").replace("_", " ") for heading in headings],
+            rows=[[_short(row[heading]) for heading in headings] for row in ordered.to_dict("records")],
+        )
     )
 
 

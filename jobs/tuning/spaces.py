@@ -134,7 +134,7 @@ PRESETS: dict[str, Space] = {
     },
 }
 _FIXED = (
-    *("model", "data", "protocol", "train_fraction", "epochs", "monitor", "select", "patience", "seed"),
+    *("model", "data", "resize", "protocol", "train_fraction", "epochs", "monitor", "select", "patience", "seed"),
     *("freeze", "teacher"),
 )
 """Options that decide how trials are compared, and so are the same for the whole sweep."""

@@ -180,11 +180,11 @@ def test_rehearsed_gpus_are_there_after_a_restart_and_jobs_plan_with_them(drawn_
         cluster.restart()
         output = finish(submit(cluster, *common, "--workers", 2, "--device", "gpu", "--out", tmp_path / "report"))
         assert REHEARSED in output
-        assert "2 worker(s) of 1 CPU(s) and 1 GPU(s) each" in output
+        assert "2 workers of 1 CPU and 1 GPU each" in output
         refused = submit(cluster, *common, "--workers", 3, "--gpus-per-worker", 0.6, "--out", tmp_path / "more")
         output, _ = refused.communicate(timeout=PATIENCE_SECONDS)
         assert refused.returncode != 0
-        assert "--workers 3 needs 1 CPU(s) and 0.6 GPU(s) on one machine for each worker" in output
+        assert "--workers 3 needs 1 CPU and 0.6 GPU on one machine for each worker" in output
     finally:
         cluster.down()
 

@@ -81,12 +81,29 @@ def live(*arguments: str) -> subprocess.CompletedProcess:
         (("--epochs",), "argument --epochs: expected one argument"),
         (("--config",), "argument --config: expected one argument"),
         (("--epochs", "0"), "--epochs must be 1 or more (it is 0)"),
+        (
+            ("--epoch", "2", "--learning-rat", "1", "--nothing-like-it"),
+            "unrecognized arguments: --epoch (did you mean --epochs?), --learning-rat (did you mean --learning-rate?), "
+            "--nothing-like-it",
+        ),
         (("extra",), "unrecognized arguments: extra"),
     ],
 )
 def test_what_tyro_refuses_is_told_in_the_words_of_pythons_parser(arguments, line, capsys):
     """It fails where tyro's private `_errors`, which `jobs.command_line` reads, has moved."""
     assert refusal("jobs.train_cnn", arguments, capsys) == f"error: {line}{HELPED}"
+
+
+def test_weights_that_were_never_trained_are_not_frozen(capsys):
+    said = refusal("jobs.train_resnet", ("--freeze", "stem"), capsys)
+    assert said.startswith("error: --freeze would keep random weights as they are: give --weights")
+
+
+@pytest.mark.parametrize("command", [*SHARED, "jobs.export", "jobs.train_recipe"])
+def test_every_job_that_takes_raw_data_takes_images_of_any_size(command, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(command).main(["--help"])
+    assert "--resize" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named(capsys):

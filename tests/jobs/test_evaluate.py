@@ -161,9 +161,19 @@ def test_the_page_stands_alone_and_shows_every_picture(report):
 
 
 @pytest.mark.cluster
+def test_suspects_have_the_names_of_their_classes_and_their_pictures_on_the_page(report):
+    rows = rows_of(report[0], "suspects")
+    for kind in ("label", "predicted"):
+        assert [row[f"{kind}_name"] for row in rows] == [CLASSES[row[kind]] for row in rows]
+    page = (report[0] / "report.html").read_text()
+    assert all(f'<tr><td><img alt="{row["image_id"]}"' in page for row in rows[:100])
+
+
+@pytest.mark.cluster
 def test_the_terminal_shows_accuracy_and_who_is_better(report):
     assert "public_test: 203 images, 1 of them with errors" in report[1]
     assert "McNemar's exact test" in report[1]
+    assert report[1].count("under corruptions: ") == 2 * 3
     assert str(report[0]) in report[1]
 
 

@@ -138,11 +138,12 @@ def test_counts_audit_and_reasons_are_printed(capsys, tmp_path):
     assert cells["happy"] == ["2", "1"]
     assert cells["all"] == ["3", "1"]
     assert cells["redundant copies"] == ["2", "0", "3"]
+    assert "redundant copies: 2 within a usage + 1 between usages = 3" in printed
     assert cells["also in training"] == ["", "1", ""]
     assert cells["blank images"] == ["3", "1", "4"]
     assert cells["label conflicts"] == ["1", "0", "1"]
     assert "Rejected rows: 1" in printed
-    assert "1 rows: pixels are not numbers between spaces" in printed
+    assert "1 row: pixels are not numbers between spaces" in printed
     assert f"Prepared in {out}" in printed
     assert open_dataset(out).manifest.rows("training") == 3
 
@@ -161,7 +162,7 @@ def test_pictures_in_class_folders_are_divided_and_what_is_missing_or_left_out_i
     assert "warning: no image of angry, fear, happy, surprise, neutral" in printed
     assert "Rejected rows: 4 (rejected.parquet names them)" in printed
     assert "3 rows: is of the class 7, which is ignored" in printed
-    assert "1 rows: is no image" in printed
+    assert "1 row: is no image" in printed
     manifest = open_dataset(str(tmp_path / "out")).manifest
     assert [manifest.counts[usage]["disgust"] for usage in ("training", "public_test")] == [16, 4]
     assert [manifest.rows(usage) for usage in ("training", "public_test")] == [24, 6]

@@ -53,6 +53,10 @@ def test_the_face_in_a_photograph_is_found(released):
     assert released.analyze(np.zeros((1, 1, 3), np.uint8)) == []
     with pytest.raises(ValueError, match="not an image"):
         released.analyze(np.zeros((3, 3, 2), np.uint8))
+    with pytest.raises(ValueError, match="not an image: str"):
+        released.analyze("photograph.jpg")
+    with pytest.raises(ValueError, match=r"image is None, which is what cv2\.imread returns"):
+        released.analyze(None)
 
 
 def test_a_file_alone_is_the_checkpoint_s_equal_whatever_its_class_order(released, tmp_path):

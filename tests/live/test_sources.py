@@ -45,7 +45,7 @@ def test_a_folder_gives_its_images_by_name_and_leaves_out_what_is_none(tmp_path)
     assert [frame.origin for frame in frames] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     assert warnings == [
         f"{tmp_path}: left out what is neither an image nor a video by its name: 1 .txt",
-        f"{tmp_path / 'c.jpg'} cannot be read: left out",
+        f"{tmp_path / 'c.jpg'} is empty: left out",
     ]
 
 
@@ -68,8 +68,8 @@ def test_a_truncated_video_says_where_it_ended(tmp_path):
         ("nowhere.mp4", None, "does not exist"),
         ("empty.mp4", b"", "not a video"),
         ("text.mp4", b"hello" * 100, "not a video"),
-        ("empty.png", b"", "not an image"),
-        ("text.jpg", b"hello", "not an image"),
+        ("empty.png", b"", "is empty"),
+        ("text.jpg", b"hello", "is neither a JPEG nor a PNG image"),
         ("folder", "a folder", "holds no images or videos"),
         ("folder", "a folder of damaged images", "holds no image or video that OpenCV can read"),
     ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
+from fer_data.emotions import CLASSES
 from jobs.evaluation.report import schemas
 from jobs.evaluation.report.results import Predictions, Rows, rows_of
 from jobs.evaluation.request import Request
@@ -32,6 +33,14 @@ class Example:
     shard: int
     row: int
     other_labels: str | None = field(default=None, compare=False)
+
+    @property
+    def label_name(self) -> str:
+        return CLASSES[self.label]
+
+    @property
+    def predicted_name(self) -> str:
+        return CLASSES[self.predicted]
 
     @property
     def confidence(self) -> float:

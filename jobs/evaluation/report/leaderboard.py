@@ -2,27 +2,43 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from fer_data.commands import counted
 from fer_data.errors import UserError
-from fer_data.storage import UNFINISHED, absolute, join, one_line, read_file, redacted, reported, resolve, write_file
+from fer_data.storage import (
+    UNFINISHED,
+    absolute,
+    is_remote,
+    join,
+    one_line,
+    read_file,
+    redacted,
+    reported,
+    resolve,
+    write_file,
+)
 from jobs.evaluation.report.ranking import Row, on_unseen, ranked
 from jobs.evaluation.report.schemas import LEADERBOARD, METRICS
-from jobs.evaluation.report.terminal import figures_table, main_figures
+from jobs.evaluation.report.terminal import main_figures, print_figures
+from jobs.evaluation.report.wording import averaged, number, percent
 from jobs.evaluation.report_folder import RUN_FILE, parquet_bytes
+from jobs.page import environment
 
 LEADERBOARD_FILE = "leaderboard.parquet"
+PAGE = "leaderboard.html"
 _NEEDED = {"checkpoint", "split", "rows", "accuracy", "macro_f1"}
 """The columns of the metrics without which a report cannot be ranked."""
 
 
 def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
-    """Print the ranking of `reports` and write it as `leaderboard.parquet` and `.csv` into the folder `out`.
+    """Print the ranking of `reports` and write it as `leaderboard.html`, `.parquet` and `.csv` into the folder `out`.
 
     The default of `out` is `leaderboard` beside the first report. Returns the folder. Paths that are not reports, such
     as an earlier ranking that `reports/*` matches, are skipped. Raises UserError when a report is damaged or missing,
@@ -39,13 +55,14 @@ def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
             raise UserError(f"{redacted(report)} does not exist: give the folders of finished reports")
     if not rows:
         raise UserError(f"{', '.join(reports[:3])}: no finished report (a report has {RUN_FILE} and metrics.parquet)")
-    _name_reports(rows)
+    folder = absolute(out) if out else join(str(Path(absolute(reports[0])).parent), "leaderboard")
+    pages = _name_reports(rows, folder)
     ranking = rank(rows)
     _print(ranking, console)
-    folder = absolute(out) if out else join(str(Path(absolute(reports[0])).parent), "leaderboard")
     table = pa.Table.from_pylist(ranking, schema=LEADERBOARD)
     csv = table.to_pandas().to_csv(index=False).encode()
-    _write(folder, {LEADERBOARD_FILE: parquet_bytes(table), "leaderboard.csv": csv})
+    page = _page(ranking, pages).encode()
+    _write(folder, {LEADERBOARD_FILE: parquet_bytes(table), "leaderboard.csv": csv, PAGE: page})
     return folder
 
 
@@ -83,25 +100,55 @@ def _rows(report: str) -> list[Row]:
     return [unknown | row | shared | {"parameters": parameters.get(row["checkpoint"])} for row in metrics.to_pylist()]
 
 
-def _name_reports(rows: Sequence[Row]) -> None:
-    """Replace the paths of reports by their last components where these differ."""
+def _name_reports(rows: Sequence[Row], folder: str) -> dict[str, str]:
+    """Replace the paths of reports by their last components where these differ.
+
+    Returns, by that name, where a page in `folder` finds the report's own page; nothing for reports in object stores.
+    """
     paths = {row["report"] for row in rows}
-    if len({Path(path).name for path in paths}) == len(paths):
-        for row in rows:
-            row["report"] = Path(row["report"]).name
+    short = len({Path(path).name for path in paths}) == len(paths)
+    pages = {}
+    for row in rows:
+        path = row["report"]
+        row["report"] = Path(path).name if short else path
+        if not is_remote(path) and not is_remote(folder):
+            pages[row["report"]] = quote(os.path.relpath(f"{path}/report.html", folder))
+    return pages
 
 
-def _print(ranking: Sequence[Row], console: Console) -> None:
+def _tasks(ranking: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """The rows that are ranked together, with a title that says on what."""
     for task in dict.fromkeys(_task(row) for row in ranking):
         own = [row for row in ranking if _task(row) == task]
         split, protocol, fingerprint = task
-        title = f"{split}, {protocol} protocol, {own[0]['rows']:,} images, data {fingerprint[:8]}"
+        yield f"{split}, {protocol} protocol, {counted(own[0]['rows'], 'image')}, data {fingerprint[:8]}", own
+
+
+def _print(ranking: Sequence[Row], console: Console) -> None:
+    for title, own in _tasks(ranking):
         unseen = on_unseen(own)
-        table = figures_table(title, "#", "report", "checkpoint", unseen=unseen)
+        shown = []
         for row in own:
             views = f" ({row['tta']})" if row["tta"] != "none" else ""
-            table.add_row(str(row["rank"]), row["report"], row["checkpoint"] + views, *main_figures(row, unseen=unseen))
-        console.print(table)
+            names = (str(row["rank"]), row["report"], row["checkpoint"] + views)
+            shown.append((names, main_figures(row, unseen=unseen)))
+        print_figures(title, ("#", "report", "checkpoint"), shown, console, unseen=unseen)
+
+
+def _page(ranking: Sequence[Row], pages: Mapping[str, str]) -> str:
+    templates = environment(Path(__file__).parent)
+    templates.filters |= {"percent": percent, "number": number}
+    return templates.get_template("leaderboard.html.j2").render(
+        title=f"Ranking of {counted(len({row['report'] for row in ranking}), 'report')}",
+        tasks=[
+            {
+                "title": title,
+                "unseen": on_unseen(own),
+                "rows": [row | {"page": pages.get(row["report"]), "views": averaged(row["tta"])} for row in own],
+            }
+            for title, own in _tasks(ranking)
+        ],
+    )
 
 
 def _write(folder: str, files: dict[str, bytes]) -> None:

@@ -1,13 +1,11 @@
 """report.html: the whole report in one file that needs no network."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 
@@ -21,6 +19,8 @@ from jobs.evaluation.report.ranking import Row, on_unseen, ranked
 from jobs.evaluation.report.wording import (
     Labels,
     against_best,
+    ahead_first,
+    averaged,
     hundred,
     number,
     on_unseen_if_known,
@@ -28,6 +28,7 @@ from jobs.evaluation.report.wording import (
     percent,
     seen_in_training,
 )
+from jobs.page import environment, picture
 
 _NOT_LOOKED_FOR = (
     "Near copies of training images were not looked for. To get the figures on unseen photographs, prepare the data "
@@ -59,13 +60,14 @@ def mistakes_gallery(label: str, split: str, examples: Sequence[Example], images
 def suspects_gallery(
     models: int, split: str, total: int, examples: Sequence[Example], images: Sequence[np.ndarray]
 ) -> Gallery:
-    """Images whose label may be wrong."""
-    who = "The checkpoint assigns" if models == 1 else f"All {models} checkpoints assign"
+    """Images whose label may be wrong, the first of `total`."""
+    several = "Both checkpoints assign" if models == 2 else f"All {models} checkpoints assign"
+    who = "The checkpoint assigns" if models == 1 else several
     more = f" The first {len(examples)} of {total:,}; all are in suspects.parquet." if total > len(examples) else ""
     return Gallery(
         f"Suspected label errors, {split}",
         f"{who} these images to the same other class with a probability of {SUSPICIOUS:.0%} or more. The annotation "
-        f"may be wrong.{more}",
+        f"may be wrong. Below the annotated class: its highest probability; below the predicted one: its lowest.{more}",
         examples,
         images,
     )
@@ -78,6 +80,7 @@ def render(
     labels: Labels,
     plots: Mapping[str, bytes],
     galleries: Sequence[Gallery],
+    suspects: Sequence[Gallery],
     pairs: Mapping[str, Sequence[Pair]],
     trained: bool,
 ) -> str:
@@ -85,10 +88,8 @@ def render(
 
     `pairs` has near copies by split; `trained` says whether the data set has training images.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {
+    pages = environment(Path(__file__).parent)
+    pages.filters |= {
         "percent": percent,
         "hundred": hundred,
         "number": number,
@@ -99,22 +100,23 @@ def render(
     metrics = tables["metrics"].to_pylist()
     copies = tables["copies"].to_pylist() if "copies" in tables else []
     data = run["data"]
-    return environment.get_template("report.html.j2").render(
+    return pages.get_template("report.html.j2").render(
         title=f"{len(labels)} checkpoint{'' if len(labels) == 1 else 's'} on {', '.join(splits)}",
         subtitle=f"{data['source']} (fingerprint {data['fingerprint']}), {run['protocol']} protocol"
-        + (f", averaged over the views of {run['tta']}" if run["tta"] != "none" else ""),
+        + averaged(run["tta"]),
         summaries=[_summary(split, metrics, comparisons) | {"seen": _seen(split, copies, trained)} for split in splits],
         splits=splits,
         labels=labels,
         metrics=metrics,
         columns_shown=_columns_shown(metrics),
-        comparisons=comparisons,
+        comparisons=[ahead_first(row) for row in comparisons],
         compared_on_unseen=any(row["rows_unseen"] for row in comparisons),
         memory=_memory(splits, labels, copies),
         pairs={split: [_pair_shown(pair) for pair in found] for split, found in pairs.items() if found},
         parameters=run.get("parameters", {}),
         sections=_sections(splits, plots),
         galleries=[_shown(gallery) for gallery in galleries],
+        suspects=[_shown(gallery) for gallery in suspects],
         classes=CLASSES,
         columns={
             f"{name}.parquet" if name != "predictions" else "predictions/*.parquet": [
@@ -189,40 +191,39 @@ def _columns_shown(metrics: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _sections(splits: Sequence[str], plots: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """The plots of each split, those with all checkpoints first."""
     titles = {
-        "side_by_side": ("Side by side", "Dots with 95 % intervals. The legend says what the rings are."),
-        "per_class": ("By class", "Bars with 95 % intervals. Below each class: its number of images."),
-        "confusion": ("Confusion matrices", ""),
-        "reliability": ("Calibration", ""),
-        "confidence": ("Accuracy against confidence", ""),
-        "robustness": ("Under corruptions", ""),
+        "side_by_side": ("Side by side.", "Dots with 95 % intervals. The legend says what the rings are."),
+        "per_class": ("By class.", "Bars with 95 % intervals. Below each class: its number of images."),
+        "confidence": ("Accuracy against confidence.", ""),
+        "robustness": ("Under corruptions.", ""),
+        "confusion": ("Confusion matrix.", ""),
+        "reliability": ("Calibration.", ""),
     }
     sections = []
-    for kind, (title, text) in titles.items():
-        for split in splits:
-            names = [name for name in plots if name.startswith((f"{kind}-{split}.", f"{kind}-{split}-"))]
-            shown = [{"alt": f"{title}: {name}", "png": _base64(plots[name])} for name in names]
-            if shown:
-                heading = f"{title}, {split}" if len(splits) > 1 else title
-                sections.append({"title": heading, "text": text, "plots": shown})
+    for split in splits:
+        shown = [
+            {"title": title, "text": text, "alt": f"{title} {name}", "png": picture(plots[name])}
+            for kind, (title, text) in titles.items()
+            for name in plots
+            if name.startswith((f"{kind}-{split}.", f"{kind}-{split}-"))
+        ]
+        if shown:
+            sections.append({"title": f"Figures, {split}" if len(splits) > 1 else "Figures", "plots": shown})
     return sections
 
 
 def _shown(gallery: Gallery) -> dict[str, Any]:
-    faces = zip(gallery.examples, [_base64(face(image)) for image in gallery.images], strict=True)
+    faces = zip(gallery.examples, [picture(face(image)) for image in gallery.images], strict=True)
     return {"title": gallery.title, "text": gallery.text, "faces": list(faces)}
 
 
 def _pair_shown(pair: Pair) -> dict[str, Any]:
     return {
         "images": [
-            {"id": pair.image_id, "label": CLASSES[pair.label], "png": _base64(face(pair.pixels))},
-            {"id": pair.twin_id, "label": CLASSES[pair.twin_label], "png": _base64(face(pair.twin_pixels))},
+            {"id": pair.image_id, "label": CLASSES[pair.label], "png": picture(face(pair.pixels))},
+            {"id": pair.twin_id, "label": CLASSES[pair.twin_label], "png": picture(face(pair.twin_pixels))},
         ],
         "correlation": f"{pair.correlation:.2f}",
         "mirrored": pair.mirrored,
     }
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()

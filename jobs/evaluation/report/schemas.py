@@ -176,6 +176,8 @@ SUSPECTS = table_schema(
     ("image_id", _TEXT, "the image, as in the data set"),
     ("label", pa.int8(), "annotated class, 0 to 6"),
     ("predicted", pa.int8(), "the other class that every checkpoint predicts"),
+    ("label_name", _TEXT, "the annotated class by name"),
+    ("predicted_name", _TEXT, "the predicted class by name"),
     ("confidence", _FRACTION, "lowest probability that a checkpoint gives it"),
     ("p_label", _FRACTION, "highest probability that a checkpoint gives the label"),
     (

@@ -47,6 +47,48 @@ def on_unseen_if_known(row: Row) -> Row:
     return row | {name: row[f"{name}_unseen"] for name in names}
 
 
+def ahead_first(row: Row) -> Row:
+    """A row of the comparisons with its pair as `first` and `second`, the one ahead on the leading images first.
+
+    `ahead` and `ahead_unseen` are the accuracy of the first minus that of the second, so that a pair has one sign
+    wherever people see it; `only_first_correct` and `only_second_correct` count images.
+    """
+    difference = on_unseen_if_known(row)["difference"]
+    first, second = ("b", "a") if difference is not None and difference >= 0 else ("a", "b")
+    sign = 1 if first == "b" else -1
+    return (
+        row
+        | {"first": row[f"checkpoint_{first}"], "second": row[f"checkpoint_{second}"]}
+        | {"only_first_correct": row[f"only_{first}_correct"], "only_second_correct": row[f"only_{second}_correct"]}
+        | {
+            name.replace("difference", "ahead"): None if row[name] is None else sign * row[name] + 0.0
+            for name in ("difference", "difference_unseen")
+        }
+    )
+
+
+def averaged(tta: str) -> str:
+    """Which views of an image were averaged, to follow what was scored; empty for the image alone."""
+    crops = "five crops of each image and their mirror images"
+    views = {"none": "", "flip": "each image and its mirror image", "ten_crop": crops}
+    return views[tta] and f", averaged over {views[tta]}"
+
+
+def robustness(rows: Sequence[Row], labels: Labels) -> str:
+    """The rows of the table of corruptions of one checkpoint and split, as a sentence."""
+    original, *others = rows
+    start = f"{original['split']}: {labels[original['checkpoint']]} under corruptions"
+    known = [row for row in others if row["accuracy"] is not None]
+    if not known:
+        return f"{start}: no image was scored"
+    mean = sum(row["accuracy"] for row in known) / len(known)
+    worst = min(known, key=lambda row: row["accuracy"])
+    return (
+        f"{start}: {percent(mean)} on average (without: {percent(original['accuracy'])}), least with "
+        f"{worst['corruption']} at strength {worst['strength']}: {percent(worst['accuracy'])}"
+    )
+
+
 def verdict(row: Row, labels: Labels) -> str:
     """A row of the comparisons as a sentence, on unseen images if there are any.
 
@@ -54,11 +96,10 @@ def verdict(row: Row, labels: Labels) -> str:
     corrected for the number of pairs, finds no difference.
     """
     where = " on unseen photographs" if row["rows_unseen"] else ""
-    row = on_unseen_if_known(row)
-    a, b = labels[row["checkpoint_a"]], labels[row["checkpoint_b"]]
+    row = on_unseen_if_known(ahead_first(row))
+    first, second = labels[row["first"]], labels[row["second"]]
     if not row["rows"]:
-        return f"{row['split']}: {a} and {b} have no images in common"
-    first, second = (b, a) if row["difference"] >= 0 else (a, b)
+        return f"{row['split']}: {first} and {second} have no images in common"
     test = f"McNemar's exact test, corrected p {p_value(row['p_value_corrected'])}"
     if row["better"] is None:
         return f"{row['split']}: no significant difference between {first} and {second}{where} ({test})"

@@ -17,13 +17,15 @@ from jobs.evaluation.report.page import Gallery, mistakes_gallery, render, suspe
 from jobs.evaluation.report.pairs import near_copy_pairs
 from jobs.evaluation.report.plots import draw_all
 from jobs.evaluation.report.results import Predictions
-from jobs.evaluation.report.terminal import print_comparisons, print_metrics
+from jobs.evaluation.report.terminal import print_comparisons, print_metrics, print_robustness
 from jobs.evaluation.report_folder import RUN_FILE, ReportFolder
 from jobs.evaluation.request import Request
 from jobs.memory import peak_mib
 
 FACES = 24
 """Faces in a gallery."""
+SUSPECTS = 100
+"""Suspected label errors on the page."""
 PAIRS = 12
 """Near copies that are shown with their twins."""
 
@@ -57,13 +59,14 @@ def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, 
         folder.write(name, png)
 
     galleries: list[Gallery] = []
+    suspected: list[Gallery] = []
     for split in splits:
         for position, label in enumerate(labels.values()):
             chosen = confident_mistakes(predictions, position, split, FACES)
             galleries.append(mistakes_gallery(label, split, chosen, pixels_of_examples(request, chosen)))
-        first = suspects[split][:FACES]
+        first = suspects[split][:SUSPECTS]
         images = pixels_of_examples(request, first)
-        galleries.append(suspects_gallery(request.models, split, len(suspects[split]), first, images))
+        suspected.append(suspects_gallery(request.models, split, len(suspects[split]), first, images))
 
     run = request.description | about
     page = render(
@@ -72,6 +75,7 @@ def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, 
         labels=labels,
         plots=plots,
         galleries=galleries,
+        suspects=suspected,
         pairs={split: near_copy_pairs(predictions, split, PAIRS) for split in splits},
         trained=request.dataset.manifest.rows("training") > 0,
     )
@@ -79,5 +83,7 @@ def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, 
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run["driver_peak_mib"] = round(peak_mib(), 1)
     folder.write(RUN_FILE, (json.dumps(run, indent=1) + "\n").encode())
-    print_metrics(found["metrics"], labels, console)
+    print_metrics(found["metrics"], labels, request.options.tta, console)
     print_comparisons(found["comparisons"], labels, console)
+    if "robustness" in found:
+        print_robustness(found["robustness"], labels, console)

@@ -153,10 +153,10 @@ class Scorer:
 
     def _all_probabilities(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """By contender, the probabilities of `pixels`: float32 [n, 7]."""
-        found = {
-            name: batches.probabilities(pixels, self._task.tta, self._heartbeat.batch)
-            for name, batches in self._batches.items()
-        }
+        found = {}
+        for name, batches in self._batches.items():
+            found[name] = batches.probabilities(pixels, self._task.tta, self._heartbeat.batch)
+            self._heartbeat.scored(len(pixels))
         if self._task.contenders[-1].kind == ENSEMBLE:
             found[ENSEMBLE] = np.mean([p.astype(np.float64) for p in found.values()], axis=0).astype(np.float32)
         return found

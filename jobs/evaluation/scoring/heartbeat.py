@@ -23,6 +23,7 @@ class Heartbeat:
     def __init__(self, monitor: ActorHandle, seconds: float) -> None:
         self._monitor, self._seconds = monitor, seconds
         self._batch_began: float | None = None
+        self._images = 0
         here = ray.get_runtime_context()
         self._me = here.get_actor_id(), here.current_actor, os.getpid()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -36,11 +37,15 @@ class Heartbeat:
         finally:
             self._batch_began = None
 
+    def scored(self, images: int) -> None:
+        """So many more images went through a network."""
+        self._images += images
+
     def _beat(self) -> None:
         while True:
             began = self._batch_began
             if began is None or time.monotonic() - began < self._seconds:
-                self._monitor.beat.remote(*self._me)
+                self._monitor.beat.remote(*self._me, self._images)
             time.sleep(_interval(self._seconds))
 
 
@@ -51,11 +56,17 @@ class HeartbeatMonitor:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._last_beats: dict[str, tuple[float, ActorHandle, int]] = {}
+        self._images: dict[int, int] = {}
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
-    def beat(self, actor_id: str, actor: ActorHandle, pid: int) -> None:
-        """The actor is alive, in the process `pid`."""
+    def beat(self, actor_id: str, actor: ActorHandle, pid: int, images: int) -> None:
+        """The actor is alive, in the process `pid`, in which so many images went through a network."""
         self._last_beats[actor_id] = time.monotonic(), actor, pid
+        self._images[pid] = images
+
+    def images(self) -> int:
+        """How many images went through a network, in all processes; what died is in it."""
+        return sum(self._images.values())
 
     def _watch(self) -> None:
         while True:

@@ -2,13 +2,17 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import ray
+from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.ray_internals import allow_actor_options
@@ -37,7 +41,17 @@ class Scored:
     about: About
 
 
-def score(dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, pool: Pool) -> Iterator[Scored]:
+Hear = Callable[[int, int], None]
+"""Told every second how many images a pool of actors has to score, and how many went through a network so far."""
+
+
+def score(
+    dataset: PreparedDataset,
+    shards: Sequence[Shard],
+    task: ScoringTask,
+    pool: Pool,
+    hear: Hear = lambda images, passes: None,
+) -> Iterator[Scored]:
     """The results of each of `shards` once, in any order.
 
     An actor or a read task that dies is restarted and its shard is repeated; so is an actor without a heartbeat for
@@ -51,7 +65,7 @@ def score(dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, 
     while missing:
         before = len(missing)
         try:
-            for scored in _stream(dataset, list(missing.values()), task, pool):
+            for scored in _stream(dataset, list(missing.values()), task, pool, hear):
                 rows = missing.pop(scored.shard).rows * len(task.contenders)
                 if scored.predictions.num_rows != rows:
                     raise RuntimeError(f"shard {scored.shard} came back with {scored.predictions.num_rows} rows")
@@ -73,7 +87,9 @@ def shards_per_call(task: ScoringTask, shards: Sequence[Shard], workers: int) ->
     return max(1, min(round(batch / rows), len(shards) // workers))
 
 
-def _stream(dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, pool: Pool) -> Iterator[Scored]:
+def _stream(
+    dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask, pool: Pool, hear: Hear
+) -> Iterator[Scored]:
     """The results of `shards` from one pool of actors."""
     size = min(pool.workers, len(shards))
     # On the driver's machine, so that it does not die with another machine.
@@ -99,6 +115,8 @@ def _stream(dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask
         # Each call to an actor on a lost machine counts as a failed try until Ray restarts the actor elsewhere.
         max_task_retries=-1,
     )
+    over = threading.Event()
+    threading.Thread(target=_follow, args=(monitor, sum(s.rows for s in shards), hear, over), daemon=True).start()
     try:
         for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             numbers, abouts, *packs = batch.columns
@@ -108,7 +126,15 @@ def _stream(dataset: PreparedDataset, shards: Sequence[Shard], task: ScoringTask
                     raise UserError(about.mistake)
                 yield Scored(shard.as_py(), predictions, corrupted, about)
     finally:
+        over.set()
         ray.kill(monitor)  # It holds references to the actors, which would keep them alive.
+
+
+def _follow(monitor: ActorHandle, images: int, hear: Hear, over: threading.Event) -> None:
+    while not over.wait(1):
+        with suppress(RayError):  # The driver finds out itself if the cluster is gone.
+            passes: Any = ray.get(monitor.images.remote(), timeout=10)
+            hear(images, passes)
 
 
 def _quiet() -> None:

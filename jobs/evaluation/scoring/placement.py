@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cluster.connect import capacity, room, wait_for_room, worker_resources
+from fer_data.commands import counted
 from fer_data.errors import UserError
 from jobs.evaluation.options import EvaluateOptions
 from jobs.evaluation.scoring.contenders import ENSEMBLE, Contender
@@ -68,8 +69,9 @@ def place(nodes: list[dict], options: EvaluateOptions, *, use_gpus: bool = True)
         for count in range(most, fewest - 1, -1):
             if room(nodes, count, share) >= options.workers:
                 return Pool(options.workers, count, share)
-    each = f"{options.gpus_per_worker:g} GPU(s)" if options.gpus_per_worker else "a share of a GPU"
+    asked = options.gpus_per_worker
+    each = f"{asked:g} GPU{'s' * (asked > 1)}" if asked else "a share of a GPU"
     raise UserError(
-        f"--workers {options.workers} needs {fewest} CPU(s) and {each} on one machine for each worker, but "
+        f"--workers {options.workers} needs {counted(fewest, 'CPU')} and {each} on one machine for each worker, but "
         f"{capacity(nodes)}: ask for fewer workers, {OTHERWISE}"
     )

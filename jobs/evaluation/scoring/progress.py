@@ -9,23 +9,24 @@ _QUIET_SECONDS = 60.0
 
 
 class ScoringProgress:
-    """Shows how many of `total` images are scored; a context manager."""
+    """Shows how many of `total` images are scored; a context manager. Each goes through a network `passes` times."""
 
-    def __init__(self, console: Console, total: int) -> None:
-        self._console, self._total, self._done = console, total, 0
+    def __init__(self, console: Console, total: int, *, passes: int = 1) -> None:
+        self._console, self._total, self._passes, self._done = console, total, passes, 0
         self._first: tuple[float, int] | None = None
         self._last_time = self._last_line = time.monotonic()
+        self._shown: tuple[float, float] | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting the workers", total=total, rate=0.0)
+        self._task = self._bar.add_task("starting the workers", total=total, speed="")
 
     def __enter__(self) -> "ScoringProgress":
         self._bar.start()
@@ -36,17 +37,26 @@ class ScoringProgress:
 
     def advance(self, images: int) -> None:
         """Count `images` more as scored."""
-        now = time.monotonic()
         self._done += images
-        self._last_time = now
+        self._last_time = time.monotonic()
         if self._first is None:  # Until then Ray and the models were starting.
-            self._first = (now, self._done)
-        self._bar.update(self._task, description="scoring", completed=self._done, rate=self.rate())
-        rate = self.rate()
+            self._first = (self._last_time, self._done)
+        self._show(self._done)
+
+    def hear(self, left: int, passes: int) -> None:
+        """Of the last `left` images, which are being scored, so many went through a network, counting each pass."""
+        if passes:
+            self._show(max(self._done, self._total - left + min(left, passes / self._passes)))
+
+    def _show(self, images: float) -> None:
+        now = time.monotonic()
+        began, before = self._shown = self._shown or (now, images)
+        rate = (images - before) / (now - began) if now > began else 0.0
+        speed = f"{rate:,.{0 if rate >= 10 else 1}f} images/s" if rate else ""
+        self._bar.update(self._task, description="scoring", completed=images, speed=speed)
         if not self._console.is_terminal and now - self._last_line > _QUIET_SECONDS:
             self._last_line = now
-            speed = f"  {rate:.0f} images/s" if rate else ""
-            self._console.out(f"{self._done:,} of {self._total:,} images{speed}")
+            self._console.out(f"{images:,.0f} of {self._total:,} images" + (f"  {speed}" if speed else ""))
 
     def rate(self) -> float:
         """Images per second since the first call of `advance`; 0 until the second."""

@@ -87,7 +87,7 @@ def test_two_workers_share_the_one_gpu_that_is_free(on_processors, checkpoint, d
 def test_too_few_gpus_are_told_in_a_line(two_gpus, checkpoint, drawn_set, tmp_path, capsys):
     common = ("--checkpoint", checkpoint, "--data", drawn_set, "--split", "public_test", "--device", "gpu")
     line = refused(capsys, *common, "--gpus-per-worker", "2", "--workers", "2", "--out", str(tmp_path / "new/report"))
-    assert "--workers 2 needs 1 CPU(s) and 2 GPU(s) on one machine for each worker" in line
+    assert "--workers 2 needs 1 CPU and 2 GPUs on one machine for each worker" in line
     assert "the cluster has 1 machine with 2 CPUs and 2 GPUs in all" in line
     assert not list(tmp_path.iterdir())
 

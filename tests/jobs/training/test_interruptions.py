@@ -145,8 +145,13 @@ def test_a_finished_run_is_not_trained_again(reference):
 
 @pytest.mark.soak
 def test_resnet50_ends_with_the_same_weights_when_all_of_ray_was_killed(tmp_path):
+    import tf_keras
+
     data = write_drawn_set(tmp_path / "set", training=24, validation=7)
-    undisturbed, run = (Run(data, tmp_path, name, RESNET50, workers=1) for name in ("undisturbed", "killed"))
+    weights = str(tmp_path / "resnet50_notop.h5")
+    tf_keras.applications.ResNet50(include_top=False, weights=None).save_weights(weights)
+    job = (*RESNET50, "--weights", weights)
+    undisturbed, run = (Run(data, tmp_path, name, job, workers=1) for name in ("undisturbed", "killed"))
     undisturbed.finish()
     process = run.start()
     until(lambda: run.has_epoch(1), process)

@@ -100,6 +100,6 @@ def test_a_wrong_option_gets_one_line_that_names_it(argv, message):
 
 def test_the_identity_of_a_run_is_what_it_computes_not_where_its_data_lie():
     config = TrainConfig(data="/here")
-    assert config.identity("a") == replace(config, data="/there").identity("a")
+    assert config.identity("a") == replace(config, data="/there", resize=True).identity("a")
     assert config.identity("a") != config.identity("b")
     assert config.identity("a") != replace(config, seed=1).identity("a")

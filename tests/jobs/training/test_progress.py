@@ -81,3 +81,5 @@ def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker
     board.allow.remote(2)
     running.join(PATIENCE_SECONDS)
     assert reported() == [1, 2]
+    said, _ = ray.get(board.take.remote(0))
+    assert "worker 1 of 1 lost; waiting for room, then on from epoch 1" in said  # As far as the board had heard.

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,6 +42,9 @@ def test_the_best_of_all_reports_comes_first(tmp_path):
     ]
     assert rows[2]["parameters"] == 7
     assert (tmp_path / "leaderboard/leaderboard.csv").exists()
+    page = (tmp_path / "leaderboard/leaderboard.html").read_text()
+    assert re.findall(r"<td>(\d\. \w)", page) == ["1. b", "2. c", "3. a"]
+    assert 'href="../y/report.html"' in page
 
 
 def test_ties_share_a_rank_and_a_figure_that_is_missing_is_last(tmp_path):

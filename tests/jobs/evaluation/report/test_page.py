@@ -20,7 +20,7 @@ def page_of(accuracies, splits=("public_test",), labels=None, unseen=None, train
     data = {"source": "made up", "fingerprint": "0" * 32}
     run = {"splits": splits, "data": data, "protocol": "challenge", "tta": "none"}
     labels = labels or {name: f"run-{name}" for name in names}
-    html = render(run=run, tables=tables, labels=labels, plots={}, galleries=[], pairs={}, trained=trained)
+    html = render(run=run, tables=tables, labels=labels, plots={}, galleries=[], suspects=[], pairs={}, trained=trained)
     return html, tables
 
 
@@ -133,6 +133,16 @@ def test_a_verdict_states_no_interval_that_its_p_value_could_contradict(accuraci
         assert "interval" not in words
         for end in ("difference_low", "difference_high"):
             assert f"{100 * row[end]:+.2f}" not in html
+
+
+def test_a_difference_has_one_sign_on_page_and_terminal():
+    html, tables = page_of([0.7, 0.5], unseen=SOME_UNSEEN)
+    (row,) = tables["comparisons"].to_pylist()
+    assert row["difference"] < 0  # That of the file: b minus a.
+    text = text_of(html)
+    assert f"run-a – run-b {100 * -row['difference_unseen']:+.2f}" in text
+    assert f"{100 * -row['difference']:+.2f}" in text
+    assert f"by {100 * -row['difference_unseen']:.2f} points" in verdict(row, {"a": "run-a", "b": "run-b"})
 
 
 def test_names_are_shown_as_text():
