@@ -6,13 +6,12 @@ import keras
 
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
-from fer_models.catalogue import BACKBONE_STAGES, Head, Preprocessing, Stem
+from fer_models.catalogue import Head, Preprocessing, Stem
 
 HEADS = get_args(Head)
 PREPROCESSINGS = get_args(Preprocessing)
 STEMS = get_args(Stem)
 INPUT_SIZES = (48, 224)
-STAGES = (*BACKBONE_STAGES, "head")
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 _MEAN_LAYER = "subtract_imagenet_mean"
 
@@ -49,25 +48,6 @@ def resnet50(
     x = _published_head(x, dropout) if head == "published" else _pooled_head(x, dropout)
     probabilities = keras.layers.Dense(NUM_CLASSES, activation="softmax", dtype="float32", name="emotion")(x)
     return keras.Model(pixels, probabilities, name="resnet50")
-
-
-def stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """All layers of a `resnet50` model by stage, from input to output: stem, conv2 to conv5, head.
-
-    Raises ValueError when `model` is another network.
-    """
-    found: dict[str, list[keras.layers.Layer]] = {stage: [] for stage in STAGES}
-    current = "stem"
-    for layer in model.layers:  # In order of depth, so that the stages follow one another.
-        prefix = layer.name.partition("_block")[0]
-        if prefix in BACKBONE_STAGES:
-            current = prefix
-        elif current == "conv5":
-            current = "head"
-        found[current].append(layer)
-    if not all(found.values()):
-        raise ValueError(f"{model.name} is no ResNet-50: it has no stage {next(s for s in STAGES if not found[s])}")
-    return found
 
 
 def preprocessing_of(model: keras.Model) -> Preprocessing:
