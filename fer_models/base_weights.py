@@ -27,7 +27,7 @@ class _Weight(NamedTuple):
 
 
 def load_base_weights(model: keras.Model, source: str) -> None:
-    """Set the weights of `model`, one of our networks, from `source`: a file or folder, local, s3:// or gs://, or `none`.
+    """Set the weights of `model`, one of our networks, from `source`: `none`, or a path, s3:// or gs:// URI.
 
     All networks but `resnet50` take all weights from a checkpoint, or a foreign file, of the same network. `resnet50`
     takes those of its stages and keeps its own head. Its `source` is `imagenet` (Keras's own download, kept in its

@@ -7,12 +7,12 @@ import keras
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
 from fer_models.catalogue import Head, Preprocessing, Stem
+from fer_models.input_form import IMAGENET_MEAN_BGR
 
 HEADS = get_args(Head)
 PREPROCESSINGS = get_args(Preprocessing)
 STEMS = get_args(Stem)
 INPUT_SIZES = (48, 224)
-_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 _MEAN_LAYER = "subtract_imagenet_mean"
 
 
@@ -81,7 +81,7 @@ def _preprocess(pixels: keras.KerasTensor, input_size: int, preprocessing: str) 
         x = keras.layers.Resizing(input_size, input_size, interpolation="bilinear", dtype="float32", name="upsample")(x)
     x = keras.layers.Concatenate(dtype="float32", name="grey_to_rgb")([x, x, x])  # Equal channels: RGB is BGR.
     if imagenet:
-        offset = [-mean for mean in _IMAGENET_MEAN_BGR]
+        offset = [-mean for mean in IMAGENET_MEAN_BGR]
         x = keras.layers.Rescaling(1.0, offset, dtype="float32", name=_MEAN_LAYER)(x)
     return x
 

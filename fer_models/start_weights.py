@@ -9,7 +9,8 @@ from fer_data.emotions import permutation_from
 from fer_data.errors import UserError
 from fer_data.storage import redacted
 from fer_models.factory import set_precision
-from fer_models.foreign import ORDERS, load_any
+from fer_models.foreign import load_any
+from fer_models.reading import ORDERS
 
 _TOLERANCE = 0.01
 """How far logarithms of probabilities may differ between two networks that compute the same."""

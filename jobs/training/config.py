@@ -84,13 +84,13 @@ class BackboneConfig:
     """Initial weights: none, a checkpoint of the same network, or a foreign .keras or .h5 file of it. For resnet50,
     whose head keeps its own: a checkpoint, imagenet (fetched by Keras), or a .h5 file without top in Keras's format."""
     preprocessing: Preprocessing | Literal["auto"] = "auto"
-    """For resnet50. auto: imagenet with ImageNet weights, that of the checkpoint with a checkpoint, else divide_by_255."""
+    """For resnet50. auto: imagenet with ImageNet weights, the checkpoint's own with a checkpoint, else divide_by_255."""
     input_size: int = 48
     """Side in pixels, 48 to 224, to which resnet50 scales its input."""
     head: Head = "published"
     """For resnet50: the original project's head, or global average pooling."""
     stem: Stem = "published"
-    """For resnet50. small: no strides in the stem, so that small images keep their resolution, at 14 times the multiply-adds."""
+    """For resnet50. small: no strides in the stem; images keep their resolution, at 14 times the multiply-adds."""
     freeze: tuple[str, ...] = ()
     """Stages not to train: STAGE for the whole run, STAGE=EPOCHS for its first epochs. compact and large have stem and
     stage1 to stage3, cnn conv1 to conv4, resnet50 stem and conv2 to conv5."""

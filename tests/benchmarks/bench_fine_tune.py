@@ -10,7 +10,6 @@ camera (motion blur and noise), on which it has. Takes ten minutes on two cores.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from fer_data.rows import rows_table
 from fer_data.splits import split
 from jobs.evaluation.scoring.corruptions import corrupt
 from jobs.training.selection import unseen_rows
-from tests.conftest import REPOSITORY
+from tests.benchmarks.bench_ablation import job
 
 TRAINING, VALIDATION = 400, 100
 RELEASED = "fer_models/released"
@@ -52,13 +51,16 @@ def main() -> None:
     pixels, labels = unseen_public_test(options.data)
     order = np.random.default_rng(options.seed).permutation(len(labels))
     pixels, labels = pixels[order], labels[order]
-    print("| pictures | released | fine-tuned | from scratch | gain over scratch (95 % interval) |\n|---|---|---|---|---|")
+    print(
+        "| pictures | released | fine-tuned | from scratch | gain over scratch (95 % interval) |\n|---|---|---|---|---|"
+    )
     for name, camera in (("as they are", as_they_are), ("through another camera", another_camera)):
         correct = trained_and_scored(pixels, labels, camera, options.seed)
         gain = 100 * (correct["tuned"] - correct["scratch"])
         half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
         cells = [f"{100 * correct[each].mean():.1f} %" for each in ("released", "tuned", "scratch")]
-        print(f"| {name} | {' | '.join(cells)} | {gain.mean():+.1f} ({gain.mean() - half:+.1f} – {gain.mean() + half:+.1f}) |")
+        interval = f"{gain.mean() - half:+.1f} – {gain.mean() + half:+.1f}"
+        print(f"| {name} | {' | '.join(cells)} | {gain.mean():+.1f} ({interval}) |", flush=True)
 
 
 def unseen_public_test(data: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,14 +94,6 @@ def trained_and_scored(
         predictions = pd.read_parquet(report / "predictions")
     predictions["correct"] = predictions["predicted"] == predictions["label"]
     return predictions.pivot_table(index="image_id", columns="checkpoint", values="correct").astype(float)
-
-
-def job(script: str, *arguments: object) -> None:
-    """Run one of the project's jobs; its output is shown when it fails."""
-    command = [sys.executable, f"jobs/{script}", *(str(argument) for argument in arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
 
 
 if __name__ == "__main__":
