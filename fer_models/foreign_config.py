@@ -11,7 +11,7 @@ import keras
 
 from fer_data.errors import UserError
 from fer_data.storage import one_line, printable
-from fer_models.foreign_operations import OPERATIONS, VALUES, is_operation
+from fer_models.foreign_operations import OPERATIONS, VALUES, in_keras_3, is_operation, node_in_keras_3
 
 CONTAINERS = ("Sequential", "Functional", "Model")
 # fmt: off
@@ -74,7 +74,8 @@ def _container(entry: Any, where: str) -> dict[str, Any]:
     nested = {layer["config"]["name"] for layer in layers if layer["class_name"] in CONTAINERS}
     for layer, theirs in zip(layers, config["layers"], strict=True):
         layer["name"] = theirs["name"]
-        layer["inbound_nodes"] = [_node(node, nested, where) for node in theirs["inbound_nodes"]]
+        nodes = [_node(node, nested, where) for node in theirs["inbound_nodes"]]
+        layer["inbound_nodes"] = [node_in_keras_3(theirs, node) for node in nodes] if in_keras_3(theirs) else nodes
     ends = {key: _ends(config[key], where) for key in ("input_layers", "output_layers")}
     return _object("keras", "Model", {"name": config["name"], "layers": layers, **ends})
 
@@ -88,6 +89,8 @@ def _layer(entry: Any, where: str) -> dict[str, Any]:
     _require_builtin(entry, where)
     if kind == "InputLayer":
         return _input(entry)
+    if operation := in_keras_3(entry):
+        return _object(OPERATIONS[operation], operation, {"name": entry["config"]["name"]})
     if is_operation(entry) and kind in OPERATIONS:
         return _object(OPERATIONS[kind], kind, {key: _plain(value, where) for key, value in entry["config"].items()})
     if kind not in LAYERS or is_operation(entry):
@@ -119,6 +122,8 @@ def _node(node: Any, nested: set[str], where: str) -> Any:
     plain = _plain(node, where)
     if not isinstance(plain, list):
         return plain
+    if plain and isinstance(plain[0], str):  # An operation's only tensor.
+        return [plain[0], plain[1] - (plain[0] in nested), *plain[2:]]
     # Keras 2 counts building a nested model as its first call; Keras 3 does not.
     return [[tensor[0], tensor[1] - (tensor[0] in nested), *tensor[2:]] for tensor in plain]
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fer_data.errors import UserError
-from fer_models.input_form import SIDE, InputForm, sizes_in_words
+from fer_models.input_form import SIDE, InputForm, sizes_in_words, taken_in_words
 from fer_models.reading import InputRange
 
 _SCALING = frozenset(
@@ -28,8 +28,7 @@ def form_of(model: keras.Model, where: str, given: InputRange | None) -> tuple[I
     form = InputForm(height, width, channels, found or "unit", where)
     if given or form.plain:
         return form, None
-    how = "which its first layers expect" if found else "which is assumed"
-    return form, f"it is given pixels {form.in_words()}, {how}"
+    return form, taken_in_words(form, found=found is not None)
 
 
 def on_raw_pixels(foreign: keras.Model, form: InputForm) -> keras.Model:

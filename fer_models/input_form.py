@@ -81,6 +81,11 @@ class InputForm:
         return f"{size}{IN_WORDS[self.range]}"
 
 
+def taken_in_words(form: InputForm, *, found: bool) -> str:
+    """What a foreign model is given, and whether its first layers show that or it is assumed."""
+    return f"it is given pixels {form.in_words()}, which {'its first layers expect' if found else 'is assumed'}"
+
+
 def sizes_in_words(shape: Sequence[int | None]) -> str:
     """Such as "48×48×1"; sides that are open are "any"."""
     return "×".join("any" if size is None else str(size) for size in shape) or "no"

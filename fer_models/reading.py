@@ -81,7 +81,7 @@ class Reading:
 
         `ours` is whether it takes raw grey pixels, as our own models do; `stated` are the names in its file.
         """
-        names = self.class_names if len(self.class_names) == outputs else stated
+        names = self.class_names if stated is None and len(self.class_names) == outputs else stated
         if names is None and outputs == NUM_CLASSES:
             names = ORDERS[self.classes or ("csv" if ours else "folder")]
         if names is None or len(names) != outputs:
@@ -95,6 +95,9 @@ class Reading:
     def knows_classes(self, outputs: int) -> bool:
         """Whether the classes of a model with this many outputs are given rather than assumed."""
         return self.classes is not None or len(self.class_names) == outputs
+
+
+NOTHING_KNOWN = Reading()
 
 
 def said(where: str, *, order: str | None = None, taken: str | None = None) -> list[str]:

@@ -84,7 +84,7 @@ class BackboneConfig:
     """Initial weights: none, a checkpoint of the same network, or a foreign .keras or .h5 file of it. For resnet50,
     whose head keeps its own: a checkpoint, imagenet (fetched by Keras), or a .h5 file without top in Keras's format."""
     preprocessing: Preprocessing | Literal["auto"] = "auto"
-    """For resnet50. auto: imagenet with ImageNet weights, the checkpoint's own with a checkpoint, else divide_by_255."""
+    """For resnet50. auto: imagenet with ImageNet weights, that of a checkpoint with it, else divide_by_255."""
     input_size: int = 48
     """Side in pixels, 48 to 224, to which resnet50 scales its input."""
     head: Head = "published"

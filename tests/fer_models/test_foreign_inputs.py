@@ -138,6 +138,23 @@ def test_keras_s_own_networks_load(name, side, tmp_path):
     np.testing.assert_allclose(model.predict(PIXELS, verbose=0), theirs.predict(given, verbose=0), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("module", "suffix"), [("mobilenet_v2", "keras"), ("mobilenet_v2", "h5"), ("resnet50", "h5"), ("densenet", "h5")]
+)
+def test_operations_of_keras_2_become_those_of_keras_3(module, suffix, tmp_path):
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    inputs = tf_keras.Input((64, 64, 3))
+    x = 1.0 - getattr(tf_keras.applications, module).preprocess_input(inputs)
+    x = tf_keras.layers.GlobalAveragePooling2D()(tf_keras.layers.Conv2D(4, 3, activation="tanh")(x))
+    theirs = tf_keras.Model(inputs, tf_keras.layers.Dense(7, activation="softmax")(x))
+    model, _, (warning,) = load_any(saved(theirs, tmp_path, suffix), "csv")
+    expected = theirs.predict(shown(64, 3), verbose=0)
+    np.testing.assert_allclose(model.predict(PIXELS, verbose=0), expected, atol=1e-5)
+    assert "0 to 255, which its first layers expect" in warning
+
+
 EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 SIX = ("angry", "fear", "happy", "sad", "surprise", "neutral")
 
