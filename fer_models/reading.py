@@ -97,9 +97,6 @@ class Reading:
         return self.classes is not None or len(self.class_names) == outputs
 
 
-NOTHING_KNOWN = Reading()
-
-
 def said(where: str, *, order: str | None = None, taken: str | None = None) -> list[str]:
     """One line on what is assumed of a model: its class `order`, and what it is given (`taken`); none if neither."""
     options = {"--classes or --class-names": order, "--input-range": taken}
@@ -127,3 +124,6 @@ def _label(name: str) -> int | None:
         raise ValueError(
             f"--class-names: {name!r} is no class: give {', '.join(CLASSES)}, {' or '.join(NOT_OURS)}"
         ) from None
+
+
+NOTHING_KNOWN = Reading()

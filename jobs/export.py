@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     card = read_card(uri) if is_folder(uri) else None
     if card is None:
         target = target_of(options.out, overwrite=options.overwrite)
-        imported = import_model(uri, options.classes, options.class_names, options.input_range)
+        with quiet():
+            imported = import_model(uri, options.classes, options.class_names, options.input_range)
         for line in imported.warnings:
             console.out(f"warning: {line}")
         dataset = open_data(options.data, console)
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.out is not None:
             raise refusal("--out is for a model without a card: a checkpoint's files are added to its own folder")
         dataset = open_data(options.data or card.configuration.get("data"), console)
-        if card.data_fingerprint and dataset.manifest.fingerprint != card.data_fingerprint:
+        if card.protocol and dataset.manifest.fingerprint != card.data_fingerprint:
             console.out(f"warning: {redacted(uri)} was trained on other data than {redacted(dataset.uri)}")
         with quiet(*_CONVERTERS_NOTES):
             card = export(uri, options.formats, dataset)

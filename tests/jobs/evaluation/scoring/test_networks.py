@@ -102,12 +102,12 @@ def test_a_name_in_use_is_refused(tmp_path):
 @pytest.mark.parametrize(("side", "channels", "kind"), [(64, 1, "signed"), (96, 3, "imagenet"), (48, 3, "unit")])
 def test_float_files_of_other_programs_score_as_in_their_own_pipeline(tmp_path, ending, side, channels, kind):
     model = plain(side, channels)
+    large = np.asarray(keras.ops.image.resize(FACES.astype("float32"), (side, side), interpolation="bilinear"))
+    expected = model.predict(PREPROCESSING[kind](np.repeat(large, channels, axis=-1)), verbose=0)
     model.export(tmp_path / f"a.{ending}", format={"tflite": "litert", "onnx": "onnx"}[ending], verbose=False)
     network = load(str(tmp_path / f"a.{ending}"), Arithmetic(1, "float32", "csv", input_range=kind))
-    large = np.asarray(keras.ops.image.resize(FACES.astype("float32"), (side, side), interpolation="bilinear"))
-    given = PREPROCESSING[kind](np.repeat(large, channels, axis=-1))
     for count in (9, 1):
-        np.testing.assert_allclose(network.predict(FACES[:count]), model.predict(given, verbose=0)[:count], atol=1e-5)
+        np.testing.assert_allclose(network.predict(FACES[:count]), expected[:count], atol=1e-5)
     assert network.warnings == []
     (warning,) = load(str(tmp_path / f"a.{ending}")).warnings
     assert "folder (alphabetical) class order is assumed" in warning
