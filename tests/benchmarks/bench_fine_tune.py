@@ -29,8 +29,8 @@ from tests.benchmarks.bench_ablation import job
 
 TRAINING, VALIDATION = 400, 100
 RELEASED = "fer_models/released"
-FINE_TUNING = ("--weights", RELEASED, "--epochs", "10", "--learning-rate", "0.0001", "--batch-size", "32")
-FROM_SCRATCH = ("--epochs", "40", "--batch-size", "32")
+FINE_TUNING = ("--weights", RELEASED, "--epochs", "10", "--learning-rate", "0.0003", "--batch-size", "32")
+FROM_SCRATCH = ("--epochs", "60", "--batch-size", "32")
 
 
 def as_they_are(pixels: np.ndarray) -> np.ndarray:
