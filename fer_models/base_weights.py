@@ -1,4 +1,4 @@
-"""The weights from which a ResNet-50 starts to train: ImageNet's, or those of one of our checkpoints."""
+"""The weights from which training starts: a trained network's, or ImageNet's for a ResNet-50."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,13 @@ import numpy as np
 
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
-from fer_models.catalogue import BACKBONE_STAGES
+from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint import load_model
 from fer_models.foreign_files import HDF5_MAGIC, is_folder
 from fer_models.hdf5 import MAX_BYTES, read_layer_weights
-from fer_models.resnet50 import preprocessing_of, stages
+from fer_models.resnet50 import preprocessing_of
+from fer_models.stages import stages
+from fer_models.start_weights import load_start_weights
 
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{IMAGENET_FILE}"
@@ -25,16 +27,20 @@ class _Weight(NamedTuple):
 
 
 def load_base_weights(model: keras.Model, source: str) -> None:
-    """Set the weights of the backbone (stem and conv2 to conv5) of a `resnet50` model; the head keeps its own.
+    """Set the weights of `model`, one of our networks, from `source`: `none`, or a path, s3:// or gs:// URI.
 
-    `source` is `none`, `imagenet` (Keras's own download, kept in its cache), a `.h5` of ResNet-50 weights without top
-    in the format that Keras publishes, or a checkpoint folder of a ResNet-50 with the same preprocessing; files and
-    folders may be local, s3:// or gs://.
+    All networks but `resnet50` take all weights from a checkpoint, or a foreign file, of the same network. `resnet50`
+    takes those of its stages and keeps its own head. Its `source` is `imagenet` (Keras's own download, kept in its
+    cache), a `.h5` of ResNet-50 weights without top in the format that Keras publishes, or a checkpoint folder of a
+    ResNet-50 with the same preprocessing.
 
-    Either all parameters are set or none. Raises UserError when the source cannot be read or fetched, when a layer,
-    weight or shape differs, and when `model` is another network.
+    Either all parameters are set or none. Raises UserError when the source cannot be read or fetched, and when a layer,
+    weight, shape or the preprocessing differs.
     """
     if source == "none":
+        return
+    if model.name != "resnet50":
+        load_start_weights(model, source)
         return
     layers = _backbone(model, "the model to train")
     path = fetch_imagenet() if source == "imagenet" else source
@@ -92,10 +98,12 @@ def _from_checkpoint(uri: str, model: keras.Model) -> dict[str, list[_Weight]]:
 def _backbone(model: keras.Model, where: str) -> list[keras.layers.Layer]:
     """The layers that have weights, stem to conv5."""
     try:
-        found = stages(model)
+        found = stages(model) if model.name == "resnet50" else None
     except ValueError:
-        raise UserError(f"{where} is no ResNet-50: base weights are for ResNet-50 alone") from None
-    return [layer for stage in BACKBONE_STAGES for layer in found[stage] if layer.weights]
+        found = None
+    if found is None:
+        raise UserError(f"{where} is no ResNet-50: give the weights of one")
+    return [layer for stage in NETWORKS["resnet50"].stages for layer in found[stage] if layer.weights]
 
 
 def _require_same(layer: keras.layers.Layer, found: Sequence[_Weight], where: str) -> None:

@@ -23,7 +23,8 @@ class Card:
     """The content of `card.json`, field by field.
 
     `metrics` has a row per finished epoch, as in `history.csv`; `exports` has the measurements of each exported file,
-    and `sha256` the digest of every other file of the checkpoint.
+    and `sha256` the digest of every other file of the checkpoint. Of a model that was imported, `protocol` and
+    `data_fingerprint` are empty, since nobody knows them, and `configuration` has what was said of it.
     """
 
     model: str

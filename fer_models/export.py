@@ -54,7 +54,7 @@ def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
     model, card = load_model(uri)
     if "onnx" in formats:
         _need_onnx()
-    validation, training = (split(dataset, name, card.protocol) for name in ("validation", "training"))
+    validation, training = (split(dataset, name, card.protocol or "challenge") for name in ("validation", "training"))
     if not validation.num_rows or ("litert_int8" in formats and not training.num_rows):
         raise UserError(f"{dataset.name} has no faces to check the export: give the data it was trained on")
     faces = spread(dataset, validation, PROOF_FACES)

@@ -11,6 +11,7 @@ import keras
 
 from fer_data.errors import UserError
 from fer_data.storage import one_line, printable
+from fer_models.foreign_operations import OPERATIONS, VALUES, in_keras_3, is_operation, node_in_keras_3
 
 CONTAINERS = ("Sequential", "Functional", "Model")
 # fmt: off
@@ -18,13 +19,15 @@ LAYERS = frozenset((
     "Activation", "Add", "AlphaDropout", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate",
     "Conv1D", "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU",
     "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
-    "GroupNormalization", "LayerNormalization", "LeakyReLU", "MaxPooling2D", "Maximum", "Minimum", "Multiply",
+    "GroupNormalization", "Identity", "LayerNormalization", "LeakyReLU", "MaxPooling2D", "Maximum", "Minimum",
+    "Multiply", "Normalization",
     "PReLU", "Permute", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
     "Rescaling", "Reshape", "Resizing", "SeparableConv2D", "Softmax", "SpatialDropout2D", "Subtract",
     "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 ))
 ACTIVATIONS = frozenset((
-    "elu", "exponential", "gelu", "leaky_relu", "linear", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "elu", "exponential", "gelu", "hard_silu", "hard_swish",
+    "leaky_relu", "linear", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
     "softmax", "softplus", "softsign", "swish", "tanh",
 ))
 # fmt: on
@@ -71,7 +74,8 @@ def _container(entry: Any, where: str) -> dict[str, Any]:
     nested = {layer["config"]["name"] for layer in layers if layer["class_name"] in CONTAINERS}
     for layer, theirs in zip(layers, config["layers"], strict=True):
         layer["name"] = theirs["name"]
-        layer["inbound_nodes"] = [_node(node, nested, where) for node in theirs["inbound_nodes"]]
+        nodes = [_node(node, nested, where) for node in theirs["inbound_nodes"]]
+        layer["inbound_nodes"] = [node_in_keras_3(theirs, node) for node in nodes] if in_keras_3(theirs) else nodes
     ends = {key: _ends(config[key], where) for key in ("input_layers", "output_layers")}
     return _object("keras", "Model", {"name": config["name"], "layers": layers, **ends})
 
@@ -85,7 +89,11 @@ def _layer(entry: Any, where: str) -> dict[str, Any]:
     _require_builtin(entry, where)
     if kind == "InputLayer":
         return _input(entry)
-    if kind not in LAYERS:
+    if operation := in_keras_3(entry):
+        return _object(OPERATIONS[operation], operation, {"name": entry["config"]["name"]})
+    if is_operation(entry) and kind in OPERATIONS:
+        return _object(OPERATIONS[kind], kind, {key: _plain(value, where) for key, value in entry["config"].items()})
+    if kind not in LAYERS or is_operation(entry):
         raise UserError(
             f"{where}: the layer {_shown(entry['config'].get('name'))} is of the class {_shown(kind)}, "
             f"which may hold code or is unknown here: refused"
@@ -114,6 +122,8 @@ def _node(node: Any, nested: set[str], where: str) -> Any:
     plain = _plain(node, where)
     if not isinstance(plain, list):
         return plain
+    if plain and isinstance(plain[0], str):  # An operation's only tensor.
+        return [plain[0], plain[1] - (plain[0] in nested), *plain[2:]]
     # Keras 2 counts building a nested model as its first call; Keras 3 does not.
     return [[tensor[0], tensor[1] - (tensor[0] in nested), *tensor[2:]] for tensor in plain]
 
@@ -142,7 +152,7 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, dict):
         if value.get("class_name") == "__numpy__":
             return value["config"]["value"]
-        if value.get("class_name", "__keras_tensor__") not in ("__keras_tensor__", "__tuple__"):
+        if value.get("class_name", "__keras_tensor__") not in VALUES:
             raise UserError(f"{where}: an object of the class {_shown(value['class_name'])}: refused")
         return {key: _plain(item, where) for key, item in value.items()}
     return value

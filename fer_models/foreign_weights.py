@@ -9,6 +9,7 @@ import numpy as np
 
 from fer_data.errors import UserError
 from fer_models.foreign_config import CONTAINERS, container_layers
+from fer_models.foreign_operations import is_operation
 from fer_models.hdf5 import read_archive_weights, read_layer_weights
 
 
@@ -37,6 +38,8 @@ def _assign_by_path(
     """An archive names layers by class and number (`conv2d`, `conv2d_1`, …), in the order of the configuration."""
     counts: dict[str, int] = {}
     for entry in container_layers(config):
+        if is_operation(entry):
+            continue
         kind = _snake_case(entry["class_name"])
         number = counts[kind] = counts.get(kind, -1) + 1
         path = f"{folder}/{kind}_{number}" if number else f"{folder}/{kind}"
@@ -64,11 +67,15 @@ def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _assign(layer: keras.layers.Layer, values: list[np.ndarray], where: str) -> None:
+    if isinstance(layer, keras.layers.Normalization) and len(layer.weights) == 3:
+        values = [*values[:2], np.zeros((), np.int64)]  # How many images were counted matters to no prediction.
     expected = [tuple(variable.shape) for variable in layer.weights]
     actual = [array.shape for array in values]
     if expected != actual:
         raise UserError(f"{where}: the layer {layer.name} needs weights of shape {expected}, the file has {actual}")
     layer.set_weights(values)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
 
 
 def _snake_case(name: str) -> str:

@@ -46,7 +46,9 @@ def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeig
         layers: LayerWeights = {}
         for layer in names:
             path = f"{group}/{layer}".strip("/")
-            weights = _names(groups[path], "weight_names") if path in groups else []
+            listed = _names(groups[path], "weight_names") if path in groups else []
+            # A Normalization counts the images that it was adapted to, in an integer.
+            weights = [name for name in listed if name.rpartition("/")[2].partition(":")[0] != "count"]
             for name in weights:
                 if f"{path}/{name}" not in datasets:
                     raise UserError(f"{where}: the weight {name} of the layer {layer} is missing")

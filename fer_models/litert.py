@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fer_data.emotions import NUM_CLASSES, permutation_from
+from fer_data.emotions import permutation_from
 from fer_data.errors import UserError
+from fer_models.input_form import InputForm, taken_in_words
+from fer_models.reading import NOTHING_KNOWN, Reading, order_in_words, said
 
 FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
 """The names of a checkpoint's LiteRT files."""
@@ -42,34 +44,62 @@ def classes_in(model: bytes) -> tuple[str, ...] | None:
 
 
 class LiteRTModel:
-    """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in the file's own order of classes.
+    """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in our order of classes.
 
-    `classes` is that order, None when the file does not name it. Raises UserError, naming `where`, when `model` is not
-    a LiteRT file or has other inputs or outputs.
+    A foreign model may take float32 images of another size and of 1 or 3 channels: `reading` says what is known of it.
+    `classes` is the order that the file names, None if it names none; `warnings` say what was assumed. Raises
+    UserError, naming `where`, when `model` is not a LiteRT file or has other inputs or outputs.
     """
 
-    def __init__(self, model: bytes, where: str, threads: int = 1) -> None:
-        self._model, self._threads = model, threads
+    def __init__(self, model: bytes, where: str, threads: int = 1, reading: Reading = NOTHING_KNOWN) -> None:
+        self._model, self._threads, self._one_by_one = model, threads, False
         self._interpreters: dict[int, _Interpreter] = {}
         try:
             first = self._for(1)
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{where} is not a LiteRT model of faces: {reason}") from error
-        if first.takes != ((1, 48, 48, 1), np.uint8):
-            shape, dtype = first.takes
+        shape, dtype = first.takes
+        if len(shape) != 4 or dtype not in (np.uint8, np.float32):
             raise UserError(f"{where} takes {np.dtype(dtype)} {list(shape)}, not uint8 [n, 48, 48, 1] pixels")
-        if first.gives != (1, NUM_CLASSES):
-            raise UserError(f"{where} gives {list(first.gives)} values for a face, not {NUM_CLASSES} probabilities")
+        if len(first.gives) != 2:
+            raise UserError(f"{where} gives {list(first.gives)} values for a face, not probabilities of classes")
+        self._whole = dtype == np.uint8
+        self._form = InputForm(*shape[1:], "raw" if self._whole else reading.input_range or "unit", where)
         self.classes = classes_in(model)
         if self.classes is not None:
             try:
                 permutation_from(self.classes)
             except (KeyError, ValueError) as error:
                 raise UserError(f"{where}: its {LABELS} does not name the seven classes: {error}") from None
+        ours, outputs = self._whole and self._form.plain, first.gives[1]
+        self._columns = reading.columns(outputs, where, ours=ours, stated=self.classes)
+        known = self.classes is not None or reading.knows_classes(outputs)
+        self.warnings = said(
+            where,
+            order=None if known else order_in_words(ours=ours),
+            taken=None if self._whole or reading.input_range else taken_in_words(self._form, found=False),
+        )
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        return self._for(len(pixels)).run(pixels)
+        if not self._form.plain or not self._whole:
+            pixels = self._form(pixels)
+        if self._whole and pixels.dtype != np.uint8:
+            pixels = np.rint(pixels).astype(np.uint8)
+        return self._columns(self._run(pixels))
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        if not self._one_by_one:
+            try:
+                given = self._for(len(images)).run(images)
+            except (ValueError, RuntimeError):
+                given = None
+            if given is not None and len(given) == len(images):
+                return given
+            if len(images) == 1:
+                raise RuntimeError("the LiteRT model does not run")
+            self._one_by_one = True  # It was made for one image.
+        return np.concatenate([self._for(1).run(image[None]) for image in images])
 
     def _for(self, count: int) -> "_Interpreter":
         """The interpreter for batches of `count`. Several are kept, because resizing one is slow."""

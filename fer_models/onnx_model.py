@@ -1,14 +1,26 @@
 """An ONNX model as a function from raw pixels to probabilities. Needs NumPy and ONNX Runtime only."""
 
+from typing import Any
+
 import numpy as np
 
-from fer_data.emotions import CLASSES, permutation_from
+from fer_data.emotions import permutation_from
 from fer_data.errors import UserError
 from fer_data.storage import one_line
+from fer_models.input_form import SIDE, InputForm, taken_in_words
+from fer_models.reading import NOTHING_KNOWN, InputRange, Reading, order_in_words, said
 
 _CUDA = "CUDAExecutionProvider"
 _NO_MEMORY = "Failed to allocate memory"
 """Part of the message of ONNX Runtime 1.32 when a batch does not fit. Its exceptions share no base class."""
+
+
+_TYPES = {
+    "tensor(uint8)": np.uint8,
+    "tensor(float16)": np.float16,
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+}
 
 
 def can_use_gpu() -> bool:
@@ -21,15 +33,19 @@ def can_use_gpu() -> bool:
 
 
 class OnnxModel:
-    """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in the file's own order of classes.
+    """Raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32 [n, 7], in our order of classes.
 
-    `classes` is that order, None when the file does not name it. With `gpu` the model computes on a GPU if ONNX Runtime
+    A foreign model may take float32 images of another size and of 1 or 3 channels, in the last axis or, as PyTorch
+    writes them, in the first: `reading` says what is known of it. `classes` is the order that the file names, None if
+    it names none; `warnings` say what was assumed. With `gpu` the model computes on a GPU if ONNX Runtime
     was built for one; `on_gpu` is the result. Calls raise MemoryError for too many images at a time. Raises UserError,
     naming `where`, when ONNX Runtime is missing or finds no GPU, and when `model` is not an ONNX file, has another
     input or names other classes.
     """
 
-    def __init__(self, model: bytes, where: str, threads: int = 1, *, gpu: bool = False) -> None:
+    def __init__(
+        self, model: bytes, where: str, threads: int = 1, reading: Reading = NOTHING_KNOWN, *, gpu: bool = False
+    ) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -49,21 +65,57 @@ class OnnxModel:
                 f"{where}: ONNX Runtime finds no GPU: install its CUDA libraries "
                 "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or use the CPU: --device cpu"
             )
-        taken = self._session.get_inputs()
-        if len(taken) != 1 or list(taken[0].shape[1:]) != [48, 48, 1]:
-            raise UserError(f"{where} takes input of shape {taken[0].shape[1:]}, not [48, 48, 1]")
-        self._input = taken[0].name
+        taken, given = self._session.get_inputs(), self._session.get_outputs()
+        if len(taken) != 1 or len(taken[0].shape) != 4 or taken[0].type not in _TYPES:
+            shown = f"{taken[0].type} {taken[0].shape[1:]}" if len(taken) == 1 else f"{len(taken)} inputs"
+            raise UserError(f"{where} takes {shown}, not uint8 [n, 48, 48, 1] pixels")
+        self._input, self._dtype = taken[0].name, _TYPES[taken[0].type]
+        self._one_by_one = taken[0].shape[0] == 1
+        self._form = _form_of(taken[0].shape[1:], "raw" if self._whole else reading.input_range or "unit", where)
         named = self._session.get_modelmeta().custom_metadata_map.get("classes")
         self.classes = tuple(named.split(",")) if named else None
-        try:
-            permutation_from(self.classes or CLASSES)
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{where} does not name the seven classes: {one_line(error)}") from None
+        if self.classes is not None:
+            try:
+                permutation_from(self.classes)
+            except (KeyError, ValueError) as error:
+                raise UserError(f"{where} does not name the seven classes: {one_line(error)}") from None
+        outputs = given[0].shape[-1] if len(given[0].shape) == 2 else None
+        if not isinstance(outputs, int):
+            outputs = self._run(self._form(np.zeros((1, SIDE, SIDE, 1), np.uint8))).shape[-1]
+        ours = self._whole and self._form.plain
+        self._columns = reading.columns(outputs, where, ours=ours, stated=self.classes)
+        known = self.classes is not None or reading.knows_classes(outputs)
+        self.warnings = said(
+            where,
+            order=None if known else order_in_words(ours=ours),
+            taken=None if self._whole or reading.input_range else taken_in_words(self._form, found=False),
+        )
+
+    @property
+    def _whole(self) -> bool:
+        return self._dtype == np.uint8
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        if not self._form.plain or not self._whole:
+            pixels = self._form(pixels)
+        if self._one_by_one:
+            return self._columns(np.concatenate([self._run(image[None]) for image in pixels]))
+        return self._columns(self._run(pixels))
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        images = (np.rint(images) if self._whole else images).astype(self._dtype)
         try:
-            return self._session.run(None, {self._input: pixels})[0].astype(np.float32)
+            return self._session.run(None, {self._input: images})[0].astype(np.float32)
         except Exception as error:
             if _NO_MEMORY in str(error):
                 raise MemoryError(one_line(error, 160)) from error
             raise
+
+
+def _form_of(shape: list[Any], input_range: InputRange, where: str) -> InputForm:
+    """The form of an input of `shape`, where names stand for open sides; the axis of 1 or 3 has the channels."""
+    first = shape[0] in (1, 3) and shape[2] not in (1, 3)
+    height, width, channels = [*shape[1:], shape[0]] if first else shape
+    height, width = (side if isinstance(side, int) else SIDE for side in (height, width))
+    channels = channels if isinstance(channels, int) else 0
+    return InputForm(height, width, channels, input_range, where, channels_first=first)

@@ -6,14 +6,13 @@ import keras
 
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
-from fer_models.catalogue import BACKBONE_STAGES, Head, Preprocessing, Stem
+from fer_models.catalogue import Head, Preprocessing, Stem
+from fer_models.input_form import IMAGENET_MEAN_BGR
 
 HEADS = get_args(Head)
 PREPROCESSINGS = get_args(Preprocessing)
 STEMS = get_args(Stem)
 INPUT_SIZES = (48, 224)
-STAGES = (*BACKBONE_STAGES, "head")
-_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 _MEAN_LAYER = "subtract_imagenet_mean"
 
 
@@ -51,25 +50,6 @@ def resnet50(
     return keras.Model(pixels, probabilities, name="resnet50")
 
 
-def stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
-    """All layers of a `resnet50` model by stage, from input to output: stem, conv2 to conv5, head.
-
-    Raises ValueError when `model` is another network.
-    """
-    found: dict[str, list[keras.layers.Layer]] = {stage: [] for stage in STAGES}
-    current = "stem"
-    for layer in model.layers:  # In order of depth, so that the stages follow one another.
-        prefix = layer.name.partition("_block")[0]
-        if prefix in BACKBONE_STAGES:
-            current = prefix
-        elif current == "conv5":
-            current = "head"
-        found[current].append(layer)
-    if not all(found.values()):
-        raise ValueError(f"{model.name} is no ResNet-50: it has no stage {next(s for s in STAGES if not found[s])}")
-    return found
-
-
 def preprocessing_of(model: keras.Model) -> Preprocessing:
     """The preprocessing inside a `resnet50` model."""
     return "imagenet" if any(layer.name == _MEAN_LAYER for layer in model.layers) else "divide_by_255"
@@ -101,7 +81,7 @@ def _preprocess(pixels: keras.KerasTensor, input_size: int, preprocessing: str) 
         x = keras.layers.Resizing(input_size, input_size, interpolation="bilinear", dtype="float32", name="upsample")(x)
     x = keras.layers.Concatenate(dtype="float32", name="grey_to_rgb")([x, x, x])  # Equal channels: RGB is BGR.
     if imagenet:
-        offset = [-mean for mean in _IMAGENET_MEAN_BGR]
+        offset = [-mean for mean in IMAGENET_MEAN_BGR]
         x = keras.layers.Rescaling(1.0, offset, dtype="float32", name=_MEAN_LAYER)(x)
     return x
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fer_data.commands import check
+from fer_models.reading import ClassOrder, InputRange, Reading
 from jobs.training.compilation import Compile
 
 NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
@@ -30,6 +31,23 @@ class WorkerOptions:
         check(cpus is None or cpus >= 1, "--cpus-per-worker must be 1 or more", cpus)
         check(self.wait >= 0, "--wait must be 0 or more", self.wait)
         check(self.stall_timeout > 0, "--stall-timeout must be above 0", self.stall_timeout)
+
+
+@dataclass(frozen=True)
+class ForeignOptions:
+    """How to read models that have no card."""
+
+    classes: ClassOrder | None = None
+    """Class order of files that do not state it. folder: alphabetical; csv: that of the FER-2013 CSV."""
+    class_names: tuple[str, ...] = ()
+    """Name of each output of files with as many outputs, such as six, or eight with contempt; ignore: none of ours."""
+    input_range: InputRange | None = None
+    """What files expect of pixels: 0 to 1, 0 to 255, -1 to 1, BGR less ImageNet's means (Keras's ResNet and VGG), or
+    normalised as PyTorch does. By default what the first layers show, or else 0 to 1."""
+
+    def check_names(self) -> None:
+        """Raises ValueError for names that cannot be."""
+        Reading(self.classes, self.class_names, self.input_range)
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,50 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_models.litert import FLOAT32_FILE, INT8_FILE, LiteRTModel
+from fer_models.reading import NOTHING_KNOWN, Reading
+
+if TYPE_CHECKING:
+    from fer_models.onnx_model import OnnxModel
 
 RELEASED = Path(__file__).parent.parent / "fer_models" / "released"
 """The checkpoint that ships with the package."""
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 FILES = {"float32": FLOAT32_FILE, "int8": INT8_FILE}
 
 
-def open_model(checkpoint: str | Path | None = None, precision: str = "float32", threads: int = 2) -> LiteRTModel:
-    """The LiteRT model at `checkpoint`: the folder of one, a .tflite file, or None for the released one.
+def open_model(
+    checkpoint: str | Path | None = None,
+    precision: str = "float32",
+    threads: int = 2,
+    reading: Reading = NOTHING_KNOWN,
+) -> "LiteRTModel | OnnxModel":
+    """The model at `checkpoint`: the folder of one, a .tflite or .onnx file, or None for the released one.
 
-    Raises UserError when it is missing, does not match its card or names no classes, and OSError when it cannot be
-    read.
+    `reading` is for files that others made. Raises UserError when the model is missing, does not match its card or
+    cannot be run, and OSError when it cannot be read.
     """
     path = Path(checkpoint).expanduser() if checkpoint else RELEASED
     if path.is_dir():
         return _from_folder(path, precision, threads)
     if not path.exists():
-        raise UserError(f"{path} does not exist: give --checkpoint a checkpoint's folder or a .tflite file")
-    if path.suffix != ".tflite":
-        raise UserError(f"{path} is not a .tflite file: export its checkpoint with `python jobs/export.py FOLDER`")
-    model = LiteRTModel(path.read_bytes(), str(path), threads)
-    if model.classes is None:
-        raise UserError(f"{path} does not name its classes: write it with `python jobs/export.py FOLDER`")
-    return model
+        raise UserError(f"{path} does not exist: give --checkpoint a checkpoint's folder, a .tflite or an .onnx file")
+    if path.suffix.lower() in KERAS_SUFFIXES:
+        raise UserError(
+            f"{path} needs TensorFlow, which live does without: make a checkpoint of it with "
+            f"`python jobs/export.py {path} --out {path.with_suffix('')}`, and give that folder"
+        )
+    if path.suffix.lower() == ".onnx":
+        from fer_models.onnx_model import OnnxModel  # Here: it needs pyarrow, which takes a while to import.
+
+        return OnnxModel(path.read_bytes(), str(path), threads, reading)
+    if path.suffix.lower() != ".tflite":
+        raise UserError(f"{path} is not a .tflite or .onnx file, nor a checkpoint's folder")
+    return LiteRTModel(path.read_bytes(), str(path), threads, reading)
 
 
 def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:

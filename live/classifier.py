@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_data.emotions import CLASSES, permutation_from
+from fer_data.emotions import CLASSES
+from fer_models.reading import NOTHING_KNOWN, Reading
 from live.checkpoint import open_model
 from live.detection import Detector, create_detector
 from live.images import SIDE, face_crops, to_bgr
@@ -31,8 +32,9 @@ class ExpressionClassifier:
     """The exported model of a checkpoint.
 
     `checkpoint` is its folder, a .tflite file, or None for the one that ships with the package; `precision` is float32
-    or int8; `detector` finds the faces in `analyze`, by default `create_detector("auto")`. Raises UserError when there
-    is no such model or it does not match its card.
+    or int8; `detector` finds the faces in `analyze`, by default `create_detector("auto")`; `reading` is
+    for .tflite and .onnx files that others made, and `warnings` has a line on what was assumed of them. Raises
+    UserError when there is no such model or it does not match its card.
     """
 
     classes = CLASSES
@@ -44,10 +46,10 @@ class ExpressionClassifier:
         precision: str = "float32",
         threads: int = 2,
         detector: Detector | None = None,
+        reading: Reading = NOTHING_KNOWN,
     ) -> None:
-        self._model = open_model(checkpoint, precision, threads)
-        assert self._model.classes is not None
-        self._ours = permutation_from(self._model.classes)
+        self._model = open_model(checkpoint, precision, threads, reading)
+        self.warnings = self._model.warnings
         self._detector = detector
 
     def predict(self, faces: np.ndarray) -> np.ndarray:
@@ -60,7 +62,7 @@ class ExpressionClassifier:
             raise ValueError(f"faces must be uint8 [n, {SIDE}, {SIDE}], not {faces.dtype} {list(faces.shape)}")
         if not len(faces):
             return np.empty((0, len(CLASSES)), np.float32)
-        return self._model(np.ascontiguousarray(faces).reshape(-1, SIDE, SIDE, 1))[:, self._ours]
+        return self._model(np.ascontiguousarray(faces).reshape(-1, SIDE, SIDE, 1))
 
     def analyze(self, image: np.ndarray) -> list[Face]:
         """The faces in `image`, from left to right. It is BGR uint8 [h, w, 3], BGRA [h, w, 4] or grey [h, w].

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_data.commands import Parser, check
+from fer_models.reading import ORDERS, RANGES, Reading
 from live.sampling import ALL, Every
 
 _DETECTOR = "haar, or a .tflite file like BlazeFace's or YuNet's .onnx file (default: BlazeFace)"
@@ -19,6 +20,9 @@ class LiveOptions:
     every: Every = ALL
     checkpoint: str | None = None
     precision: str = "float32"
+    classes: str | None = None
+    class_names: tuple[str, ...] = ()
+    input_range: str | None = None
     faces: str = "detect"
     boxes: Path | None = None
     detector: str = "auto"
@@ -40,12 +44,18 @@ class LiveOptions:
     def __post_init__(self) -> None:
         check(self.log is not None or not self.log_empty, "--log-empty needs --log", self.log_empty)
         check(self.boxes is None or self.faces == "detect", "--boxes and --faces whole exclude each other", self.boxes)
+        assert self.reading
         check(self.detect_every >= 1, "--detect-every must be 1 or more", self.detect_every)
         check(self.threads >= 1, "--threads must be 1 or more", self.threads)
         size = self.detect_size
         check(size is None or 64 <= size <= 4096, "--detect-size must be 64 to 4096 pixels", size)
         check(0 <= self.smoothing <= 60, "--smoothing must be 0 to 60 seconds", self.smoothing)
         check(self.web is None or 0 <= self.web <= 65535, "--web must be a port, 0 to 65535", self.web)
+
+    @property
+    def reading(self) -> Reading:
+        """How to read a model that others made. Raises ValueError for names that cannot be."""
+        return Reading(self.classes, tuple(self.class_names), self.input_range)  # type: ignore[arg-type]
 
 
 def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
@@ -61,8 +71,19 @@ def parse(argv: Sequence[str] | None, description: str | None) -> LiveOptions:
         metavar="N|Ns",
         help="of a file, every Nth frame, or one in N seconds",
     )
-    add("--checkpoint", metavar="PATH", help="a checkpoint's folder or a .tflite file (default: the released one)")
+    add(
+        "--checkpoint",
+        metavar="PATH",
+        help="a checkpoint's folder, or a .tflite or .onnx file (default: the released one)",
+    )
     add("--precision", choices=("float32", "int8"), default=default.precision, help="which of its exports to run")
+    add(
+        "--classes",
+        choices=tuple(ORDERS),
+        help="class order of a file that does not state it: alphabetical, or FER-2013's",
+    )
+    add("--class-names", nargs="+", default=(), metavar="NAME", help="name of each output of such a file")
+    add("--input-range", choices=RANGES, help="what such a file expects of pixels: 0 to 1, 0 to 255, -1 to 1, …")
     add("--faces", choices=("detect", "whole"), default=default.faces, help="whole: every image is a face")
     add("--boxes", type=Path, metavar="FILE", help="where the faces are: a table like a log (.csv, .jsonl, .parquet)")
     add("--detector", default=default.detector, metavar="auto|haar|FILE", help=_DETECTOR)

@@ -66,8 +66,10 @@ class _Session:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         with without_lines("INFO: "):  # LiteRT 2 announces its delegate in such a line, and has no option against it.
             self._classifier = ExpressionClassifier(
-                options.checkpoint, precision=options.precision, threads=options.threads
+                options.checkpoint, precision=options.precision, threads=options.threads, reading=options.reading
             )
+        for line in self._classifier.warnings:
+            warn(line)
         self._source = open_source(options.source, warn, options.every)
         stack.callback(self._source.close)
         self._boxes: Callable[[Frame], np.ndarray] | None = centre_square if options.faces == "whole" else None

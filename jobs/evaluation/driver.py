@@ -89,7 +89,12 @@ def _score(request: Request, remaining: Sequence[Shard], folder: ReportFolder, c
         absolute(options.out or "").rpartition("/")[2],
         request.contenders,
         Arithmetic(
-            pool.cpus, options.precision, options.classes, gpu=bool(pool.gpus) and not are_rehearsed(ray.nodes())
+            pool.cpus,
+            options.precision,
+            options.classes,
+            gpu=bool(pool.gpus) and not are_rehearsed(ray.nodes()),
+            class_names=options.class_names,
+            input_range=options.input_range,
         ),
         options.batch_size,
         options.tta,

@@ -6,14 +6,14 @@ from typing import Literal
 
 from fer_data.commands import check
 from fer_data.splits import SPLITS
-from jobs.run_options import WorkerOptions
+from jobs.run_options import ForeignOptions, WorkerOptions
 
 Precision = Literal["saved", "float32", "mixed_bfloat16", "mixed_float16"]
 TestTimeAugmentation = Literal["none", "flip", "ten_crop"]
 
 
 @dataclass(frozen=True)
-class ScoringOptions:
+class ScoringOptions(ForeignOptions):
     """What is scored, on which images, and where the report goes."""
 
     checkpoint: tuple[str, ...] = ()
@@ -46,8 +46,6 @@ class ScoringOptions:
     """Arithmetic of Keras models; saved: as each was trained."""
     gpus_per_worker: float | None = None
     """Share of a GPU for each worker, such as 0.25; by default the largest of 1, 1/2, 1/3 … that all can have."""
-    classes: Literal["folder", "csv"] | None = None
-    """Class order of files that do not state it. folder: alphabetical; csv: that of the FER-2013 CSV."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,7 @@ class EvaluateOptions(WorkerOptions, ScoringOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_names()
         if bool(self.checkpoint) == bool(self.compare):
             raise ValueError("give --checkpoint A [B ...] to score, or --compare REPORT [...] to rank, one of the two")
         if self.checkpoint and not self.out:

@@ -19,7 +19,7 @@ from jobs.evaluation.scoring.shards import Shard, check_labels, plan_shards
 
 SCORING_VERSION = 2
 """Part of the key: raise it when the predictions change, so that no run resumes with older ones."""
-_OPTIONS = ("protocol", "tta", "corruptions", "precision", "batch_size", "classes")
+_OPTIONS = ("protocol", "tta", "corruptions", "precision", "batch_size", "classes", "class_names", "input_range")
 """Those that predictions depend on, beside the splits."""
 
 

@@ -40,7 +40,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
     """
     config = absolute_paths(config)
     backbone = config.backbone
-    if "backbone" in NETWORKS[config.model].options and backbone.preprocessing == "auto":
+    if "preprocessing" in NETWORKS[config.model].options and backbone.preprocessing == "auto":
         backbone = replace(backbone, preprocessing=_preprocessing_of(backbone.weights))
     return replace(config, backbone=backbone)
 
@@ -54,14 +54,6 @@ def _preprocessing_of(weights: str) -> Preprocessing:
     theirs = read_card(weights).configuration.get("backbone", {}).get("preprocessing")
     # The card of another network names none; its weights are refused when they are loaded.
     return "imagenet" if theirs == "imagenet" else "divide_by_255"
-
-
-def fetch_weights(config: TrainConfig) -> None:
-    """Fetch the published weights from which a run starts. Done once, since ranks on one machine would race for it."""
-    if config.backbone.weights == "imagenet":
-        from fer_models.base_weights import fetch_imagenet
-
-        fetch_imagenet()
 
 
 def check_sources(config: TrainConfig, fingerprint: str) -> None:

@@ -8,8 +8,8 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pydantic import with_config
@@ -19,7 +19,7 @@ from fer_data.commands import check
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
 from fer_data.validation import validated
-from fer_models.catalogue import BACKBONE_STAGES, NETWORKS, Head, Preprocessing, Stem, networks_with
+from fer_models.catalogue import NETWORKS, Head, Preprocessing, Stem, networks_with
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Monitor = Literal["loss", "accuracy", "macro_f1", "macro_recall", "auc"]
@@ -78,44 +78,45 @@ class ScheduleConfig:
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Fine-tuning of a network with a backbone, ResNet-50; for other networks these keep their defaults."""
+    """Fine-tuning: where the weights start, and which stages are trained, and how fast."""
 
     weights: str = "none"
-    """Initial weights of the backbone: none, imagenet (fetched by Keras), a .h5 file of ResNet-50 weights without top
-    in Keras's format, or a checkpoint of a ResNet-50."""
+    """Initial weights: none, a checkpoint of the same network, or a foreign .keras or .h5 file of it. For resnet50,
+    whose head keeps its own: a checkpoint, imagenet (fetched by Keras), or a .h5 file without top in Keras's format."""
     preprocessing: Preprocessing | Literal["auto"] = "auto"
-    """auto: imagenet with ImageNet weights, that of the checkpoint with a checkpoint, else divide_by_255."""
+    """For resnet50. auto: imagenet with ImageNet weights, that of a checkpoint with it, else divide_by_255."""
     input_size: int = 48
-    """Side in pixels, 48 to 224, to which the model scales its input."""
+    """Side in pixels, 48 to 224, to which resnet50 scales its input."""
     head: Head = "published"
-    """The original project's head, or global average pooling."""
+    """For resnet50: the original project's head, or global average pooling."""
     stem: Stem = "published"
-    """small: no strides in the stem, so that small images keep their resolution, at 14 times the multiply-adds."""
+    """For resnet50. small: no strides in the stem; images keep their resolution, at 14 times the multiply-adds."""
     freeze: tuple[str, ...] = ()
-    """Stages (stem, conv2 to conv5) not to train: STAGE for the whole run, STAGE=EPOCHS for its first epochs."""
+    """Stages not to train: STAGE for the whole run, STAGE=EPOCHS for its first epochs. compact and large have stem and
+    stage1 to stage3, cnn conv1 to conv4, resnet50 stem and conv2 to conv5."""
     batch_norm: Literal["trained", "frozen"] = "trained"
-    """frozen: the backbone's batch norms keep their statistics and weights."""
+    """frozen: the batch norms of these stages keep their statistics and weights."""
     stage_rate: float = 1.0
     """Learning rate of each stage, as a share of that of the stage above it; the head has the full rate."""
 
     def __post_init__(self) -> None:
         check(48 <= self.input_size <= 224, "--input-size must be 48 to 224", self.input_size)
         check(0 < self.stage_rate <= 1, "--stage-rate must be above 0 and at most 1", self.stage_rate)
-        self.frozen_epochs()
 
     def frozen_epochs(self) -> dict[str, float]:
         """For how many epochs each stage stays frozen; infinity for the whole run."""
         frozen = {}
         for entry in self.freeze:
             stage, _, epochs = entry.partition("=")
-            known = stage in BACKBONE_STAGES
-            check(known and (not _ or epochs.isdigit()), "--freeze takes stem, conv2 … conv5, or STAGE=EPOCHS", entry)
             frozen[stage] = float(epochs) if epochs else math.inf
         return frozen
 
-    def builder_arguments(self) -> dict[str, Any]:
-        """The arguments of the builder of a network with a backbone."""
-        return {name: getattr(self, name) for name in ("input_size", "head", "preprocessing", "stem")}
+    def check_stages(self, known: Sequence[str]) -> None:
+        """Raises ValueError for a stage to freeze that is not among `known`."""
+        for entry in self.freeze:
+            stage, equals, epochs = entry.partition("=")
+            sound = stage in known and (not equals or (epochs.isascii() and epochs.isdigit()))
+            check(sound, f"--freeze takes {', '.join(known)}, or STAGE=EPOCHS", entry)
 
 
 @with_config(extra="forbid")
@@ -209,23 +210,20 @@ class TrainConfig:
 
     def _check_options(self) -> None:
         """Raises ValueError for an option that this network does not have."""
-        for option in fields(self):
-            models = networks_with(option.name)
-            plain = option.default if option.default_factory is MISSING else option.default_factory()
-            given = getattr(self, option.name)
-            if models and self.model not in models and given != plain:
-                name = option.name
-                if is_dataclass(given):
-                    name = next(f.name for f in fields(given) if getattr(given, f.name) != getattr(plain, f.name))
-                raise ValueError(f"--{name.replace('_', '-')} is for --model {' or '.join(models)}, not {self.model}")
+        for group in (self, self.backbone):
+            for option in fields(group):
+                models = networks_with(option.name)
+                if models and self.model not in models and getattr(group, option.name) != option.default:
+                    name = option.name.replace("_", "-")
+                    raise ValueError(f"--{name} is for --model {' or '.join(models)}, not {self.model}")
+        if self.backbone.weights == "imagenet" and "preprocessing" not in NETWORKS[self.model].options:
+            raise ValueError(f"--weights imagenet is for --model resnet50, not {self.model}: give a checkpoint")
+        self.backbone.check_stages(NETWORKS[self.model].stages)
 
     def builder_arguments(self) -> dict[str, Any]:
         """The arguments of the network's builder in `fer_models`."""
-        arguments: dict[str, Any] = {}
-        for option in NETWORKS[self.model].options:
-            value = getattr(self, option)
-            arguments |= value.builder_arguments() if isinstance(value, BackboneConfig) else {option: value}
-        return {option: value for option, value in arguments.items() if value is not None}
+        values = self.flat()
+        return {option: values[option] for option in NETWORKS[self.model].options if values[option] is not None}
 
     def require_sources(self) -> None:
         """Raises UserError for options that need a teacher or initial weights where there are none.

@@ -8,9 +8,10 @@ from rich.console import Console
 from fer_data.dataset import PreparedDataset
 from fer_data.splits import Split, share, split
 from jobs.data import open_data
-from jobs.training.checks import fetch_weights, resolved
+from jobs.training.checks import resolved
 from jobs.training.config import TrainConfig
 from jobs.training.selection import decided, unseen_rows
+from jobs.training.starting_weights import check_weights
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Plan:
 def plan_run(config: TrainConfig, console: Console) -> Plan:
     """Open the data that `config` names and settle what it leaves open. Raises UserError for bad input."""
     config = resolved(config)
-    fetch_weights(config)
+    check_weights(config)
     dataset = open_data(config.data, console, resize=config.resize)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     training = share(dataset, training, config.train_fraction)

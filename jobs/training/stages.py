@@ -1,24 +1,25 @@
-"""Which stages of a backbone are trained, from when, and how fast."""
+"""Which stages of a network are trained, from when, and how fast."""
 
 import keras
 
-from fer_models.catalogue import BACKBONE_STAGES
-from fer_models.resnet50 import stages
-from jobs.training.config import BackboneConfig
+from fer_models.catalogue import NETWORKS
+from fer_models.stages import HEAD, stages
+from jobs.training.config import BackboneConfig, TrainConfig
 
 
 class StageSchedule:
-    """Freezes and unfreezes the stages of a ResNet-50 as configured; for other networks it does nothing.
+    """Freezes and unfreezes the stages of a network as configured.
 
     A frozen stage gets no gradient and no update, and its batch norms use their moving statistics.
     """
 
-    def __init__(self, config: BackboneConfig, model: keras.Model) -> None:
-        self._config = config
-        self._stages = {} if config == BackboneConfig() else stages(model)
+    def __init__(self, config: TrainConfig, model: keras.Model) -> None:
+        self._config = config.backbone
+        self._below_head = NETWORKS[config.model].stages
+        self._stages = {} if self._config == BackboneConfig() else stages(model)
         self._frozen: frozenset[str] = frozenset()
-        if self._stages and config.batch_norm == "frozen":
-            for stage in BACKBONE_STAGES:
+        if self._stages and self._config.batch_norm == "frozen":
+            for stage in self._below_head:
                 for layer in self._stages[stage]:
                     layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
 
@@ -36,7 +37,7 @@ class StageSchedule:
 
     def rate_factors(self, variables: list[keras.Variable]) -> list[float]:
         """Each variable's share of the learning rate: 1 in the head, times `stage_rate` for every stage below."""
-        depth = {"head": 0} | {stage: i for i, stage in enumerate(reversed(BACKBONE_STAGES), start=1)}
+        depth = {HEAD: 0} | {stage: i for i, stage in enumerate(reversed(self._below_head), start=1)}
         factors = {
             id(v): self._config.stage_rate ** depth[stage]
             for stage, layers in self._stages.items()

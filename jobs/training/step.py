@@ -39,7 +39,7 @@ class TrainingStep:
 
     def __init__(self, config: TrainConfig, state: TrainingState, teachers: Sequence[keras.Model] = ()) -> None:
         self._config, self._state, self._teachers = config, state, teachers
-        self._stages = StageSchedule(config.backbone, state.model)
+        self._stages = StageSchedule(config, state.model)
         self._choose_variables()
 
     def start_epoch(self, epoch: int) -> bool:

@@ -20,9 +20,10 @@ from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
 from jobs.data import open_data
 from jobs.gpus import check_gpus
-from jobs.training.checks import absolute_paths, check_sources, fetch_weights, resolved
+from jobs.training.checks import absolute_paths, check_sources, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.selection import decided, unseen_rows
+from jobs.training.starting_weights import check_weights
 from jobs.training.stopping import save_runs
 from jobs.tuning.board import SweepBoard
 from jobs.tuning.options import SweepOptions, SweepRunOptions
@@ -53,7 +54,7 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
     unseen = unseen_rows(dataset, share(dataset, training, base.train_fraction), validation)
     given, base = decided(given, unseen), decided(base, unseen)
     for start in _starts(space, given):
-        fetch_weights(start)
+        check_weights(start)
         check_sources(start, fingerprint)
     identity = settings(
         base,

@@ -11,10 +11,10 @@ from fer_data.errors import UserError
 from fer_models import base_weights
 from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
-from fer_models.catalogue import BACKBONE_STAGES
+from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint import save_checkpoint
 from fer_models.factory import create_model
-from fer_models.resnet50 import stages
+from fer_models.stages import stages
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def model():
 
 
 def backbone(model):
-    return [layer for name in BACKBONE_STAGES for layer in stages(model)[name] if layer.weights]
+    return [layer for name in NETWORKS["resnet50"].stages for layer in stages(model)[name] if layer.weights]
 
 
 def head(model):
@@ -125,8 +125,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, model):
         load_base_weights(model, str(tmp_path / "checkpoint"))
 
 
-def test_only_a_resnet50_takes_base_weights(published_file):
-    with pytest.raises(UserError, match="the model to train is no ResNet-50"):
+def test_only_a_resnet50_takes_weights_without_a_model(published_file):
+    with pytest.raises(UserError, match="an HDF5 file without a model"):
         load_base_weights(create_model("cnn"), str(published_file))
 
 

@@ -20,8 +20,16 @@ from jobs.tuning.report import commands
 from jobs.tuning.sweep_folder import SweepFolder
 from tests.conftest import REPOSITORY
 
-CHANGED = {"dropout": 0.25, "width": 2.0, "backbone": BackboneConfig(input_size=64, preprocessing="divide_by_255")}
+OF_BACKBONES = {"input_size": 64, "preprocessing": "divide_by_255", "head": "pooled", "stem": "small"}
+CHANGED = {"dropout": 0.25, "width": 2.0, **OF_BACKBONES}
 """Another value than the default for every option that not all networks take."""
+
+
+def changed(config: TrainConfig, *options: str) -> TrainConfig:
+    """`config` with the values in CHANGED of these options."""
+    backbone = replace(config.backbone, **{name: CHANGED[name] for name in options if name in OF_BACKBONES})
+    plain = {name: CHANGED[name] for name in options if name not in OF_BACKBONES}
+    return replace(config, backbone=backbone, **plain)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -42,7 +50,7 @@ def test_the_sizes_are_the_networks_own(built):
 def test_a_configuration_builds_the_network_with_its_own_options(name):
     network = NETWORKS[name]
     assert set(network.options) <= CHANGED.keys()
-    config = TrainConfig(name, **{option: CHANGED[option] for option in network.options})
+    config = changed(TrainConfig(name), *network.options)
     module, _, function = network.builder.partition(":")
     arguments = config.builder_arguments()
     assert arguments.keys() == inspect.signature(getattr(import_module(module), function)).parameters.keys()
@@ -52,16 +60,15 @@ def test_a_configuration_builds_the_network_with_its_own_options(name):
 @pytest.mark.parametrize("option", CHANGED)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_option_of_other_networks_is_refused_with_the_networks_that_take_it(name, option):
-    change = {option: CHANGED[option]}
     if option in NETWORKS[name].options:
-        replace(TrainConfig(name), **change)
+        changed(TrainConfig(name), option)
         return
     with pytest.raises(ValueError, match=f"is for --model {' or '.join(networks_with(option))}, not {name}"):
-        replace(TrainConfig(name), **change)
+        changed(TrainConfig(name), option)
 
 
 def test_the_options_of_networks_are_fields_of_a_configuration():
-    names = {field.name for field in fields(TrainConfig)}
+    names = {field.name for kind in (TrainConfig, BackboneConfig) for field in fields(kind)}
     assert {option for network in NETWORKS.values() for option in network.options} == CHANGED.keys() <= names
 
 

@@ -3,21 +3,24 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from fer_data.dataset import open_dataset
 from fer_data.drawn_faces import draw
-from fer_data.emotions import CLASSES, FOLDER_ORDER
+from fer_data.emotions import CLASSES, FOLDER_ORDER, permutation_from
 from fer_data.errors import UserError
 from fer_models import export as exporting
 from fer_models.checkpoint import load_model, load_training_state, save_checkpoint
 from fer_models.checkpoint_files import read_card, verify
 from fer_models.export import FORMATS, ExportDiffersError, export, spread
 from fer_models.litert import INT8_FILE, LABELS, LiteRTModel, classes_in, with_classes
-from jobs.evaluation.scoring.contenders import contenders_from
+from jobs.evaluation.scoring.contenders import contenders_from, trained_on
 from jobs.evaluation.scoring.networks import Arithmetic, load_network
 from jobs.export import main
+from live import ExpressionClassifier
+from tests.fer_models.test_foreign import small
 from tests.jobs.evaluation.tiny import tiny_checkpoint, tiny_network
 
 FACES = draw(np.arange(9), seed=1)[0].reshape(-1, 48, 48, 1)
@@ -102,9 +105,33 @@ def test_the_job_exports_and_says_what_it_measured(tmp_path, drawn_few, capsys):
     assert set(json.loads((tmp_path / "a" / "card.json").read_text())["exports"]) == {"model.tflite", INT8_FILE}
 
 
+def test_a_model_without_a_card_becomes_a_checkpoint(tmp_path, drawn_few, capsys):
+    theirs = small(size=64, channels=1)
+    theirs.save(tmp_path / "theirs.keras")
+    out = str(tmp_path / "ours")
+    main([str(tmp_path / "theirs.keras"), "--out", out, "--data", drawn_few, "--input-range", "signed"])
+    said = capsys.readouterr().out
+    assert "folder (alphabetical) class order is assumed; if that is wrong, give --classes" in said
+    assert "was trained on other data" not in said
+    card = verify(out)
+    assert (card.model, card.protocol, card.configuration["source"]) == ("imported", "", "theirs.keras")
+    given = keras.ops.image.resize(FACES.astype("float32"), (64, 64)) / 127.5 - 1
+    expected = theirs.predict(given, verbose=0)[:, permutation_from(FOLDER_ORDER)]
+    (contender,) = contenders_from([out])
+    assert trained_on(contender, ["training"], "challenge") == []
+    np.testing.assert_allclose(load_network(contender, Arithmetic(1, "float32")).predict(FACES), expected, atol=1e-5)
+    np.testing.assert_allclose(ExpressionClassifier(out).predict(FACES), expected, atol=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs.keras"]
+    with pytest.raises(UserError, match="exists: choose another --out, or give --overwrite"):
+        main([str(tmp_path / "theirs.keras"), "--out", out])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["CHECKPOINT", "--out", "x"], "--out is for a model without a card"),
+        (["CHECKPOINT/model.keras"], "--out is missing"),
+        (["CHECKPOINT", "--class-names", "joyful", "sad"], "'joyful' is no class"),
         (["nowhere"], "nowhere"),
         (["CHECKPOINT", "--formats", "tensorrt"], "tensorrt"),
         (["CHECKPOINT", "--formats", "onnx", "onnx"], "each once"),
@@ -114,7 +141,7 @@ def test_the_job_exports_and_says_what_it_measured(tmp_path, drawn_few, capsys):
 def test_a_mistake_is_told_in_a_line(tmp_path, arguments, says):
     folder = tiny_checkpoint(str(tmp_path / "a"))
     with pytest.raises(UserError, match=says) as raised:
-        main([folder if argument == "CHECKPOINT" else argument for argument in arguments])
+        main([argument.replace("CHECKPOINT", folder) for argument in arguments])
     assert "\n" not in str(raised.value)
 
 
@@ -127,7 +154,8 @@ def test_names_of_classes_travel_in_a_litert_file(exported):
     turned = with_classes(bare, FOLDER_ORDER)
     assert turned == with_classes(bare, FOLDER_ORDER)
     assert LiteRTModel(turned, "turned").classes == FOLDER_ORDER
-    np.testing.assert_array_equal(LiteRTModel(turned, "turned")(FACES), LiteRTModel(bare, "bare")(FACES))
+    theirs = LiteRTModel(turned, "turned")(FACES)
+    np.testing.assert_array_equal(theirs, LiteRTModel(bare, "bare")(FACES)[:, permutation_from(FOLDER_ORDER)])
 
 
 def test_an_onnx_file_that_names_other_classes_is_refused(exported, tmp_path):

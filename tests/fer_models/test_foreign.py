@@ -13,6 +13,7 @@ from fer_models.card import Card
 from fer_models.checkpoint import save_checkpoint
 from fer_models.factory import create_model
 from fer_models.foreign import in_our_order, load_any, read_foreign
+from fer_models.reading import Reading
 
 REPOSITORY = Path(__file__).parent.parent.parent
 TO_OURS = permutation_from(FOLDER_ORDER)
@@ -130,7 +131,7 @@ def test_classes_says_the_order_and_silences_the_warning(pixels, tmp_path):
     theirs.save(tmp_path / "model.keras")
     expected = np.asarray(theirs(as_trained(pixels)))
     for classes, order in (("folder", TO_OURS), ("csv", list(range(7)))):
-        model, _, warnings = load_any(str(tmp_path / "model.keras"), classes)
+        model, _, warnings = load_any(str(tmp_path / "model.keras"), classes, input_range="unit")
         np.testing.assert_allclose(np.asarray(model(pixels)), expected[:, order], atol=1e-5)
         assert warnings == []
     with pytest.raises(UserError, match="choose one of folder, csv"):
@@ -185,7 +186,8 @@ def test_an_imported_model_saves_as_ordinary_layers_and_loads_in_safe_mode(pixel
 def test_outputs_of_any_order_are_put_in_ours_exactly():
     theirs = [CLASSES[i] for i in np.random.default_rng(3).permutation(7)]
     inputs = keras.Input((7,))
-    model = in_our_order(keras.Model(inputs, keras.layers.Activation("linear")(inputs)), theirs)
+    columns = Reading(class_names=tuple(theirs)).columns(7, "it", ours=False)
+    model = in_our_order(keras.Model(inputs, keras.layers.Activation("linear")(inputs)), columns)
     values = np.random.default_rng(0).random((4, 7), np.float32)
     np.testing.assert_array_equal(np.asarray(model(values)), values[:, permutation_from(theirs)])
 

@@ -29,7 +29,7 @@ def changed(path, edit):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 64}, "takes 64×64×3, not images of 48×48×1 or 48×48×3"),
+        ({"size": 1025}, "takes 1025×1025×3, not images with 1 or 3 channels and sides of at most 1024 pixels"),
         ({"channels": 4}, "takes 48×48×4, not"),
         ({"classes": 8}, "gives 8 outputs per image, not 7 classes"),
         ({"activation": "linear"}, "its outputs are not probabilities"),

@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 
 from fer_data.errors import UserError
+from fer_models.catalogue import NETWORKS
 from fer_models.factory import create_model
-from fer_models.resnet50 import preprocessing_of, stages
+from fer_models.resnet50 import preprocessing_of
+from fer_models.stages import stages
+from tests.jobs.evaluation.tiny import tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +95,21 @@ def test_the_stages_hold_every_layer_once_and_in_order(published):
     assert [layer.name for layer in found["stem"] if layer.weights] == ["conv1_conv", "conv1_bn"]
 
 
-def test_other_networks_have_no_stages():
-    with pytest.raises(ValueError, match="no ResNet-50"):
-        stages(create_model("cnn"))
+@pytest.mark.parametrize("name", ["cnn", "compact", "large"])
+def test_other_networks_have_stages_too(name):
+    found = stages(create_model(name))
+    assert list(found) == [*NETWORKS[name].stages, "head"]
+    for stage, layers in found.items():
+        trained = [layer.name for layer in layers if layer.weights]
+        assert trained
+        assert stage == "head" or all(layer.startswith(stage) for layer in trained)
+
+
+def test_a_stranger_has_none():
+    with pytest.raises(ValueError, match="none of our networks"):
+        stages(tiny_network(0))
+    with pytest.raises(ValueError, match="it is no cnn: it has no stage conv2"):
+        stages(keras.Sequential(tiny_network(0).layers, name="cnn"))
 
 
 @pytest.mark.parametrize(

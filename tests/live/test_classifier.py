@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_data.emotions import CLASSES
+from fer_data.emotions import CLASSES, FOLDER_ORDER, permutation_from
 from fer_data.errors import UserError
 from fer_models.litert import with_classes
+from fer_models.reading import Reading
 from live import ExpressionClassifier
 from live.checkpoint import RELEASED, open_model
 from tests.live.scenes import PEOPLE, PHOTOGRAPHED_FACE, photograph
@@ -83,12 +84,21 @@ def test_checkpoints_that_cannot_be_run_are_refused_with_the_mend(copied, tmp_pa
     refused(tmp_path / "nowhere", "does not exist")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "no card.json")
-    refused(copied / "model.keras", r"jobs/export.py")
+    refused(copied / "model.keras", rf"`python jobs/export.py {copied}/model.keras --out {copied}/model`")
+    refused(copied / "card.json", "is not a .tflite or .onnx file")
     (tmp_path / "text.tflite").write_text("hello")
     refused(tmp_path / "text.tflite", "not a LiteRT model")
+
+
+def test_what_a_file_does_not_say_is_said_or_assumed_aloud(copied, released, tmp_path):
     bare = (copied / "model.tflite").read_bytes()
     (tmp_path / "bare.tflite").write_bytes(bare[: bare.rindex(b"PK\x03\x04")])
-    refused(tmp_path / "bare.tflite", "does not name its classes")
+    assumed = ExpressionClassifier(tmp_path / "bare.tflite")
+    assert "our own (csv) class order is assumed" in assumed.warnings[0]
+    np.testing.assert_array_equal(assumed.predict(PEOPLE), released.predict(PEOPLE))
+    told = ExpressionClassifier(tmp_path / "bare.tflite", reading=Reading("folder"))
+    assert told.warnings == []
+    np.testing.assert_array_equal(told.predict(PEOPLE), released.predict(PEOPLE)[:, permutation_from(FOLDER_ORDER)])
 
 
 def test_a_card_that_does_not_match_is_refused(copied):

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from ray.actor import ActorHandle
 
-from fer_data.emotions import NUM_CLASSES
+from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.rows import pixels_of
 from jobs.evaluation.predictions import CORRUPTED, SCORED
@@ -127,7 +127,7 @@ class Scorer:
         predictions: list[list[pa.Table]] = [[] for _ in blocks]
         for name, probabilities in self._all_probabilities(pixels).items():
             for block, own, tables in zip(blocks, np.split(probabilities, ends), predictions, strict=True):
-                tables.append(_predictions(block, name, own))
+                tables.append(_predictions(block, name, own, self._missing(name)))
         corrupted: list[list[dict[str, Any]]] = [[] for _ in blocks]
         for row in self._corrupted(images, pixels):
             for own, rows in zip(np.split(row["predicted"], ends), corrupted, strict=True):
@@ -137,17 +137,23 @@ class Scorer:
             for tables, rows in zip(predictions, corrupted, strict=True)
         ]
 
+    def _missing(self, name: str) -> list[int]:
+        """The labels that a contender cannot give, or any member of the ensemble."""
+        networks = list(self._networks.values()) if name == ENSEMBLE else [self._networks[name]]
+        return sorted({label for network in networks for label in network.missing})
+
     def _corrupted(self, images: pa.Table, pixels: np.ndarray) -> Iterator[dict[str, Any]]:
         """Rows of CORRUPTED for all of `images`; none unless the task has corruptions."""
         if not self._task.corruptions:
             return
         seeds = images.column("pixels_hash").to_numpy()
         damaged = images.column("error").is_valid().to_numpy()
+        labels = images.column("label").to_numpy()
         for corruption in CORRUPTIONS:
             for strength in STRENGTHS:
                 changed = corrupt(pixels, corruption, strength, seeds)
                 for name, probabilities in self._all_probabilities(changed).items():
-                    unusable = damaged | ~np.isfinite(probabilities).all(axis=1)
+                    unusable = damaged | ~np.isfinite(probabilities).all(axis=1) | np.isin(labels, self._missing(name))
                     predicted = np.where(unusable, -1, probabilities.argmax(axis=1)).astype(np.int8)
                     yield {"checkpoint": name, "corruption": corruption, "strength": strength, "predicted": predicted}
 
@@ -162,8 +168,11 @@ class Scorer:
         return found
 
 
-def _predictions(block: pa.Table, name: str, probabilities: np.ndarray) -> pa.Table:
+def _predictions(block: pa.Table, name: str, probabilities: np.ndarray, lacking: Sequence[int]) -> pa.Table:
+    """Rows of SCORED. Those of a class that the model is `lacking` have an error: it could not be right on them."""
     errors: list[str | None] = block.column("error").to_pylist()
+    for row in np.flatnonzero(np.isin(block.column("label").to_numpy(), lacking)):
+        errors[row] = errors[row] or f"the model has no class {CLASSES[block.column('label')[int(row)].as_py()]}"
     for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
         errors[row] = errors[row] or NOT_FINITE
     missing = np.array([error is not None for error in errors])

@@ -3,17 +3,18 @@
 Runs inside scoring actors. TensorFlow, LiteRT and ONNX Runtime are imported when a model needs them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, permutation_from
+from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.storage import one_line, read_file, redacted
 from fer_models import onnx_model
 from fer_models.litert import LiteRTModel
+from fer_models.reading import ClassOrder, InputRange, Reading
 from jobs.evaluation.scoring.contenders import KERAS_KINDS, Contender
 from jobs.tensorflow_environment import set_up_tensorflow
 
@@ -23,25 +24,32 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded model. `parameters` is None when the file does not state it."""
+    """A loaded model. `parameters` is None when the file does not state it; `missing` has the labels that it lacks."""
 
     predict: Predict
     parameters: int | None = None
     warnings: list[str] = field(default_factory=list)
     on_gpu: bool = False
+    missing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Arithmetic:
     """How models compute: CPU `threads`, and the Keras dtype policy `precision` (`saved`: the model's own).
 
-    `classes` is the class order of files that do not state one; `gpu` is whether the actor has a GPU.
+    `gpu` is whether the actor has a GPU. The rest is how to read files without a card; see `Reading`.
     """
 
     threads: int
     precision: str
-    classes: Literal["folder", "csv"] | None = None
+    classes: ClassOrder | None = None
     gpu: bool = False
+    class_names: tuple[str, ...] = ()
+    input_range: InputRange | None = None
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.classes, self.class_names, self.input_range)
 
 
 def can_use_gpu(contender: Contender) -> bool:
@@ -83,7 +91,10 @@ def _keras(uri: str, arithmetic: Arithmetic) -> Network:
     from fer_models.factory import set_precision
     from fer_models.foreign import load_any
 
-    model, _, notes = load_any(uri, arithmetic.classes)
+    reading = arithmetic.reading
+    model, card, notes = load_any(
+        uri, reading.classes, class_names=reading.class_names, input_range=reading.input_range
+    )
     shape = tuple(model.input_shape) if not isinstance(model.input_shape, list) else ()
     if shape[1:] != (48, 48, 1):
         raise UserError(f"{redacted(uri)} takes input of shape {list(shape[1:])}, not [48, 48, 1]")
@@ -101,22 +112,19 @@ def _keras(uri: str, arithmetic: Arithmetic) -> Network:
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(one_line(error, 160)) from error
 
-    return Network(predict, model.count_params(), list(notes), arithmetic.gpu)
+    # An imported model's card has the names of its own classes.
+    names = reading.class_names if card is None else tuple(card.configuration.get("class_names", ()))
+    return Network(predict, model.count_params(), list(notes), arithmetic.gpu, Reading(class_names=names).missing)
 
 
 def _litert(uri: str, arithmetic: Arithmetic) -> Network:
-    model = LiteRTModel(read_file(uri), redacted(uri), arithmetic.threads)
-    return Network(_in_our_order(model, model.classes, arithmetic))
+    reading = arithmetic.reading
+    model = LiteRTModel(read_file(uri), redacted(uri), arithmetic.threads, reading)
+    return Network(model, warnings=model.warnings, missing=() if model.classes else reading.missing)
 
 
 def _onnx(uri: str, arithmetic: Arithmetic) -> Network:
-    model = onnx_model.OnnxModel(read_file(uri), redacted(uri), arithmetic.threads, gpu=arithmetic.gpu)
-    return Network(_in_our_order(model, model.classes, arithmetic), on_gpu=model.on_gpu)
-
-
-def _in_our_order(predict: Predict, classes: Sequence[str] | None, arithmetic: Arithmetic) -> Predict:
-    """`predict` with its columns in our class order. `classes` is the order that the file states, if any."""
-    if classes is None:
-        classes = FOLDER_ORDER if arithmetic.classes == "folder" else CLASSES
-    ours = permutation_from(classes)
-    return lambda pixels: predict(pixels)[:, ours]
+    reading = arithmetic.reading
+    model = onnx_model.OnnxModel(read_file(uri), redacted(uri), arithmetic.threads, reading, gpu=arithmetic.gpu)
+    missing = () if model.classes else reading.missing
+    return Network(model, warnings=model.warnings, on_gpu=model.on_gpu, missing=missing)

@@ -83,7 +83,7 @@ def test_a_model_that_only_loading_shows_to_be_unfit_is_told_in_a_line(checkpoin
     from tests.jobs.evaluation.tiny import tiny_network
 
     (tmp_path / "models").mkdir()
-    tiny_network(0, side=64).save(tmp_path / "models/large.keras")
+    tiny_network(0, side=2048).save(tmp_path / "models/large.keras")
     done = subprocess.run(
         command(
             *("--checkpoint", checkpoints[0], str(tmp_path / "models/large.keras"), "--data", drawn_set),
@@ -97,6 +97,6 @@ def test_a_model_that_only_loading_shows_to_be_unfit_is_told_in_a_line(checkpoin
     )
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2
-    assert "48" in line
+    assert "takes 2048×2048×1" in line
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["models"]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from fer_data.augment_draws import NO_AUGMENTATION
+from fer_models.catalogue import NETWORKS
 from fer_models.factory import create_model
-from fer_models.resnet50 import stages
+from fer_models.stages import stages
 from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
+from jobs.training.layers import for_training
 from jobs.training.rank import class_weights
 from tests.jobs.training.loops import Loop
 
@@ -165,3 +167,27 @@ def test_rarer_classes_weigh_more_and_a_row_weighs_one_on_average(kind, ratio):
     assert weights[1] / weights[0] == pytest.approx(ratio)
     assert (weights * counts).sum() == pytest.approx(100)
     assert np.isfinite(weights).all()
+
+
+@pytest.mark.parametrize("name", ["cnn", "compact"])
+def test_other_networks_have_stages_to_freeze_and_to_slow_down(name):
+    first, second, *_ = NETWORKS[name].stages
+    model = for_training(create_model(name, dropout=0.0))
+    start = model.get_weights()
+    changes = []
+    for rate in (1.0, 0.5):
+        model.set_weights(start)
+        train(replace(BASE, model=name, backbone=BackboneConfig(stage_rate=rate, batch_norm="frozen")), model)
+        changes.append([new - old for new, old in zip(model.get_weights(), start, strict=True)])
+    names = [variable.path for variable in model.weights]
+    lowest = next(layer for layer in stages(model)[first] if layer.weights)
+    for path, share in (("emotion/kernel", 1), (f"{lowest.name}/kernel", 0.5 ** len(NETWORKS[name].stages))):
+        at = names.index(path)
+        assert np.abs(changes[0][at]).max() > 0
+        np.testing.assert_allclose(changes[1][at], share * changes[0][at], rtol=0.05, atol=1e-6)
+    model.set_weights(start)  # At this rate the step before has put some filters of cnn to sleep.
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    train(replace(BASE, model=name, backbone=BackboneConfig(freeze=(first, f"{second}=1"))), model)
+    for stage, layers in stages(model).items():
+        still = not any(moved(before[layer.name], layer) for layer in layers if layer.weights)
+        assert still == (stage in (first, second)), stage
