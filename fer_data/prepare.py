@@ -102,7 +102,7 @@ def open_or_prepare(
     data_uri = absolute(data_uri)
     if is_prepared(data_uri):
         return open_dataset(data_uri)
-    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies, images by content")
+    key = content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies, images by content")
     place = str(cache_folder() / key)
     damaged = False
     if is_prepared(place):
@@ -175,7 +175,8 @@ def rejected_reasons(dataset: PreparedDataset) -> list[tuple[str, int]]:
     return Counter(table.column("reason").to_pylist()).most_common()
 
 
-def _content_key(uri: str, options: str) -> str:
+def content_key(uri: str, options: str) -> str:
+    """A digest of `options` and of the content of a local file, or of the names, sizes and times of anything else."""
     filesystem, path = resolve(uri)
     digest = blake2b(options.encode(), digest_size=16)
     with reported(uri):
