@@ -103,7 +103,7 @@ def _contained(uri: str, container: Container) -> Pictures:
 
 def _kind(path: str) -> str:
     name = path.replace("\\", "/").rpartition("/")[2]
-    return f"no image, by its content ({printable(name.rpartition('.')[2].lower()) if '.' in name else 'no suffix'})"
+    return f"no image by its content ({printable(name.rpartition('.')[2].lower()) if '.' in name else 'no suffix'})"
 
 
 def _listed(uri: str) -> Pictures:

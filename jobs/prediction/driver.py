@@ -29,7 +29,7 @@ def predict(options: PredictOptions, console: Console) -> str:
         who = ", ".join(contender.label for contender in request.contenders)
         console.out(f"{who} on {counted(pictures.images, 'picture')} of {redacted(pictures.uri)}")
         for reason, count in pictures.left_out.items():
-            console.out(f"left out: {counted(count, 'file')}: {reason}")
+            console.out(f"left out: {counted(count, 'file')}, {reason}")
         if left < pictures.images:
             console.out(f"resuming: {counted(pictures.images - left, 'picture')} scored already")
         about = folder.recall()
