@@ -12,7 +12,7 @@ group should be a fair sample of the classes.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from fer_data.containers import Container, Reader
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.image_files import NO_IMAGE, is_litter, is_named_image, no_image
-from fer_data.images import BadImage, grey_face, is_image
+from fer_data.images import BadImage, is_image
 from fer_data.reading import Reading
 from fer_data.rows import PIXELS, USAGES, Decoded, rows_table
 from fer_data.storage import printable
@@ -71,7 +71,7 @@ class ImageChunk:
 
     reader: Reader
     files: tuple[ImageFile, ...]
-    resize: bool
+    face: Callable[[bytes], np.ndarray]
 
     def decode(self) -> Decoded:
         """The chunk's rows, in the order of its files."""
@@ -103,7 +103,7 @@ class ImageChunk:
         try:
             if not is_named_image(file.path) and not is_image(self.reader.head(file.path)):
                 return _LeftOut(NO_IMAGE)
-            return grey_face(self.reader.read(file.path), self.resize)
+            return self.face(self.reader.read(file.path))
         except BadImage as reason:
             return reason
 
@@ -112,15 +112,17 @@ class _LeftOut(BadImage):
     """Why a file is no row, where that is no fault of the data."""
 
 
-def image_chunks(files: Sequence[ImageFile], container: Container, resize: bool) -> Iterator[ImageChunk]:
-    """The images in row order, in pieces of one usage of up to CHUNK_IMAGES."""
+def image_chunks(
+    files: Sequence[ImageFile], container: Container, face: Callable[[bytes], np.ndarray]
+) -> Iterator[ImageChunk]:
+    """The images in row order, in pieces of one usage of up to CHUNK_IMAGES. `face` is that of `Reading`."""
     size = min(CHUNK_IMAGES, container.most_at_once)
     for usage in USAGES:
         chosen = [file for file in files if file.usage == usage]
         chosen.sort(key=lambda file: blake2b(file.image_id.encode(), digest_size=8).digest())
         for start in range(0, len(chosen), size):
             chunk = tuple(chosen[start : start + size])
-            yield ImageChunk(container.reader([file.path for file in chunk]), chunk, resize)
+            yield ImageChunk(container.reader([file.path for file in chunk]), chunk, face)
 
 
 def image_of_class(paths: Sequence[str], reading: Reading) -> str:

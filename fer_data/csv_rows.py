@@ -118,6 +118,8 @@ def csv_blocks(stream: IO[bytes], name: str, reading: Reading) -> Iterator[CsvBl
     columns = columns_of(header)
     if columns is None:
         raise UserError(wrong_header(name, header))
+    if reading.faces is not None:
+        raise UserError(f"{name}: --detect-faces looks for faces in photographs, and a CSV holds faces: leave it out")
     if reading.group_by is not None:
         raise UserError(f"{name}: --group-by goes by the names of files, and a CSV has none: leave it out")
     if reading.divide and "usage" in columns:

@@ -20,6 +20,7 @@ from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
 from fer_data.division import Division, divide
 from fer_data.errors import UserError
+from fer_data.faces.photographs import LargestFace
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.near_copies.table import Copies, Progress
 from fer_data.parallel import Run, run_on_threads
@@ -42,6 +43,7 @@ def prepare(
     classes: ClassMap = OUR_NAMES,
     division: Division | None = None,
     votes: Votes | None = None,
+    faces: LargestFace | None = None,
     max_rejected: float = MAX_REJECTED,
     run: Run = run_on_threads,
     near_copies: Literal["auto", "on", "off"] = "auto",
@@ -51,7 +53,8 @@ def prepare(
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
     `resize` admits images of any size and colour. `classes` says what the source calls the classes. `division` divides
-    images of which the source does not say which train and which test. `votes` label the rows of a CSV. `max_rejected`
+    images of which the source does not say which train and which test. `votes` label the rows of a CSV. With
+    `faces`, images are photographs of which a face is a part. `max_rejected`
     is the largest fraction (0 to 1) of rows that may be unusable. `run` does the work; the result is the same to the
     byte whichever it is. `near_copies` is on, off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much
     of that search is done, 0 to 1. Raises UserError when an argument or the data are at fault, and then leaves nothing
@@ -64,7 +67,8 @@ def prepare(
         raise UserError(f"{redacted(raw_uri)} is a prepared data set already: use it as it is")
     check_destination(out, overwrite)
     group_by = division.group_by if division else None
-    source = open_source(raw_uri, Reading(resize, classes, divide=division is not None, group_by=group_by, votes=votes))
+    reading = Reading(resize, classes, division is not None, group_by, votes, faces)
+    source = open_source(raw_uri, reading)
     decoded = _Decodings(run(_decoded, None, source.chunks), max_rejected, redacted(raw_uri))
     search = None if near_copies == "off" else partial(_find_copies, progress=progress, run=run)
     few = NEAR_COPIES_AUTO if near_copies == "auto" else None

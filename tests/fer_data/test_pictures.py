@@ -145,15 +145,9 @@ def test_a_list_names_files_by_paths_and_uris(tmp_path, bucket):
     from fer_data.storage import join, write_file
 
     (tmp_path / "near.png").write_bytes(png(FACE))
-    write_file(join(bucket, "far.png"), png(FACE))
-    lines = [
-        "# mine",
-        "near.png",
-        str(tmp_path / "near.png"),
-        join(bucket, "far.png"),
-        join(bucket, "gone.png"),
-        "gone",
-    ]
+    far, gone = join(bucket, "far.png"), join(bucket, "gone.png")
+    write_file(far, png(FACE))
+    lines = ["# mine", "near.png", str(tmp_path / "near.png"), far, gone, "gone"]
     (tmp_path / "list.txt").write_text("\n".join(lines))
     table = read(tmp_path / "list.txt")
     assert table.column("source").to_pylist() == lines[1:]
