@@ -8,6 +8,7 @@ copies. It prints the rows by usage and class, the audit, and the reasons for wh
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -26,6 +27,7 @@ from fer_data.manifest import REJECTED, Manifest
 from fer_data.parallel import Run, run_on_threads
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from fer_data.votes import read_votes
+from fer_models.quiet_stderr import without_lines
 from jobs.command_line import parse
 from jobs.data import search_progress
 
@@ -99,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         run = partial(run_on_ray, workers=options.workers)
     console = Console(highlight=False)
-    with search_progress(console) as progress:
+    # LiteRT, which looks for faces, announces itself in such a line.
+    quiet = without_lines("INFO: ") if options.detect_faces else nullcontext()
+    with quiet, search_progress(console) as progress:
         dataset = prepare(
             options.raw,
             options.out,
