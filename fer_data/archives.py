@@ -159,10 +159,14 @@ def gunzipped(uri: str) -> Iterator[IO[bytes]]:
         yield cast(IO[bytes], stream)
 
 
+class TooLarge(UserError):
+    """A member of an archive is larger than any image should be."""
+
+
 def check_image_size(uri: str, path: str, size: int) -> None:
-    """Raises UserError when the image at `path` in the archive `uri` is larger than any image should be."""
+    """Raises TooLarge when the image at `path` in the archive `uri` is larger than any image should be."""
     if size > MAX_IMAGE_BYTES:
-        raise UserError(f"{redacted(uri)}: {_shown(path)} has {size:,} bytes: no image here is that large")
+        raise TooLarge(f"{redacted(uri)}: {_shown(path)} has {size:,} bytes: no image here is that large")
 
 
 _OPENING = threading.Lock()

@@ -9,13 +9,14 @@ A rank gets its rows in windows: the rows of many steps in one array, for the de
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from fer_data.dataset import PreparedDataset
 from fer_data.rows import pixels_of
@@ -39,11 +40,17 @@ class Window:
     labels: np.ndarray
 
 
+def labels_in(rows: pa.Table) -> np.ndarray:
+    """The labels of `rows`, int64 [n]."""
+    return rows.column("label").to_numpy().astype(np.int64)
+
+
 class TrainingBatches:
     """The global batches of a training split, as seen by one of `world_size` ranks.
 
     Every rank gets `steps_per_epoch` batches per epoch. Together they are all rows; the epoch's first rows fill up the
-    last global batch. `rows` is the slice of each global batch that belongs to this rank.
+    last global batch. `rows` is the slice of each global batch that belongs to this rank. `encode` makes one
+    number of a row's `columns`, int64 [n], which is given as its label.
     """
 
     def __init__(
@@ -55,12 +62,15 @@ class TrainingBatches:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        columns: Sequence[str] = ("label", "pixels"),
+        encode: Callable[[pa.Table], np.ndarray] = labels_in,
     ) -> None:
         if split.num_rows == 0:
             raise ValueError(f"the split {split.name!r} has no rows")
         if global_batch < world_size:
             raise ValueError(f"a global batch of {global_batch} cannot be shared by {world_size} workers")
         self._dataset = dataset
+        self._columns, self._encode = columns, encode
         self._split = split
         self._global_batch = global_batch
         self._seed = seed
@@ -91,7 +101,7 @@ class TrainingBatches:
         labels = np.empty(len(rows), np.int64)
         for group in np.unique(groups).tolist():
             if group not in self._loaded:
-                self._loaded[group] = _read(self._dataset, self._split, group)
+                self._loaded[group] = _read(self._dataset, self._split, group, self._columns, self._encode)
             here = np.flatnonzero(groups == group)
             pixels[here] = self._loaded[group][0][positions[here]]
             labels[here] = self._loaded[group][1][positions[here]]
@@ -164,7 +174,7 @@ def _ordered(
         here = slice(max(first - start, 0), min(last - start, count))
         start += count
         if here.start < here.stop:
-            pixels, labels = _read(dataset, split, group)
+            pixels, labels = _read(dataset, split, group, ("label", "pixels"), labels_in)
             pixels, labels = pixels[here], labels[here]
             for at in range(0, len(labels), batch_size):
                 yield pixels[at : at + batch_size], labels[at : at + batch_size]
@@ -175,8 +185,14 @@ def _rows_in(split: Split, group: int) -> int:
     return row_group.rows if rows is None else len(rows)
 
 
-def _read(dataset: PreparedDataset, split: Split, group: int) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    dataset: PreparedDataset,
+    split: Split,
+    group: int,
+    columns: Sequence[str],
+    encode: Callable[[pa.Table], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
     row_group, rows = split.groups[group]
-    table = dataset.read(row_group)
-    pixels, labels = pixels_of(table), table["label"].to_numpy().astype(np.int64)
+    table = dataset.read(row_group, columns)
+    pixels, labels = pixels_of(table), encode(table)
     return (pixels, labels) if rows is None else (pixels[rows], labels[rows])

@@ -12,7 +12,7 @@ group should be a fair sample of the classes.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,16 +23,13 @@ import numpy as np
 from fer_data.containers import Container, Reader
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
-from fer_data.images import BadImage, grey_face, is_image
+from fer_data.image_files import NO_IMAGE, is_litter, is_named_image, no_image
+from fer_data.images import BadImage, is_image
 from fer_data.reading import Reading
 from fer_data.rows import PIXELS, USAGES, Decoded, rows_table
 from fer_data.storage import printable
 
 CHUNK_IMAGES = 512
-_JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".jfif")
-_IMAGE_NAMES = (*_JPEG_NAMES, ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".avif", ".heic", ".jp2")
-_LITTER = ("thumbs.db", "desktop.ini")
-_NO_IMAGE = "is no image"
 _PREFIX = re.compile(r"^(Training|PublicTest|PrivateTest)_")
 _PREFIX_USAGE = {"Training": "training", "PublicTest": "public_test", "PrivateTest": "private_test"}
 _FOLDER_USAGE = {
@@ -74,7 +71,7 @@ class ImageChunk:
 
     reader: Reader
     files: tuple[ImageFile, ...]
-    resize: bool
+    face: Callable[[bytes], np.ndarray]
 
     def decode(self) -> Decoded:
         """The chunk's rows, in the order of its files."""
@@ -104,9 +101,9 @@ class ImageChunk:
         if file.left_out:
             return _LeftOut(file.left_out)
         try:
-            if not _is_named_image(file.path) and not is_image(self.reader.head(file.path)):
-                return _LeftOut(_NO_IMAGE)
-            return grey_face(self.reader.read(file.path), self.resize)
+            if not is_named_image(file.path) and not is_image(self.reader.head(file.path)):
+                return _LeftOut(NO_IMAGE)
+            return self.face(self.reader.read(file.path))
         except BadImage as reason:
             return reason
 
@@ -115,20 +112,22 @@ class _LeftOut(BadImage):
     """Why a file is no row, where that is no fault of the data."""
 
 
-def image_chunks(files: Sequence[ImageFile], container: Container, resize: bool) -> Iterator[ImageChunk]:
-    """The images in row order, in pieces of one usage of up to CHUNK_IMAGES."""
+def image_chunks(
+    files: Sequence[ImageFile], container: Container, face: Callable[[bytes], np.ndarray]
+) -> Iterator[ImageChunk]:
+    """The images in row order, in pieces of one usage of up to CHUNK_IMAGES. `face` is that of `Reading`."""
     size = min(CHUNK_IMAGES, container.most_at_once)
     for usage in USAGES:
         chosen = [file for file in files if file.usage == usage]
         chosen.sort(key=lambda file: blake2b(file.image_id.encode(), digest_size=8).digest())
         for start in range(0, len(chosen), size):
             chunk = tuple(chosen[start : start + size])
-            yield ImageChunk(container.reader([file.path for file in chunk]), chunk, resize)
+            yield ImageChunk(container.reader([file.path for file in chunk]), chunk, face)
 
 
 def image_of_class(paths: Sequence[str], reading: Reading) -> str:
     """One of `paths` that is an image in a class folder, by their names: "" if there is none."""
-    for path in filter(_is_named_image, paths):
+    for path in filter(is_named_image, paths):
         with suppress(KeyError, IndexError):
             reading.classes.label(path.split("/")[-2])
             return path
@@ -142,25 +141,16 @@ def image_files(paths: Sequence[str], container: Container, reading: Reading, ro
     `name@folder`. Raises UserError for an image in an unknown class folder, and for one of no known usage, or of a
     known one where `reading` is to divide the images.
     """
-    kept = [path for path in paths if not _is_litter(path)]
+    kept = [path for path in paths if not is_litter(path)]
     found = [_image_file(path, container, reading, root_name) for path in kept]
     if any(file.usage == "validation" for file in found):
         stands_for = {"validation": "public_test", "test": "private_test"}
         found = [replace(file, usage=stands_for.get(file.usage, file.usage)) for file in found]
     # What is not named like an image, such as a caption beside it, changes no image's id.
-    named = Counter(file.image_id for file in found if _is_named_image(file.path))
+    named = Counter(file.image_id for file in found if is_named_image(file.path))
     every = Counter(file.image_id for file in found)
-    uses = {file.path: (named if _is_named_image(file.path) else every)[file.image_id] for file in found}
+    uses = {file.path: (named if is_named_image(file.path) else every)[file.image_id] for file in found}
     return [replace(file, image_id=_long_id(file)) if uses[file.path] > 1 else file for file in found]
-
-
-def _is_litter(path: str) -> bool:
-    parts = path.replace("\\", "/").split("/")
-    return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1].lower() in _LITTER
-
-
-def _is_named_image(path: str) -> bool:
-    return path.lower().endswith(_IMAGE_NAMES)
 
 
 def _image_file(path: str, container: Container, reading: Reading, root_name: str) -> ImageFile:
@@ -168,19 +158,9 @@ def _image_file(path: str, container: Container, reading: Reading, root_name: st
         return _placed(path, container.where, reading, root_name)
     except UserError:
         # What is no image may lie anywhere.
-        if reason := _no_image(path, container):
+        if reason := no_image(path, container):
             return ImageFile(path, _stem(path), left_out=reason)
         raise
-
-
-def _no_image(path: str, container: Container) -> str:
-    """Why the file at `path` may be left out: "" where it is an image, or is called one."""
-    if _is_named_image(path):
-        return ""
-    try:
-        return "" if is_image(container.reader([path]).head(path)) else _NO_IMAGE
-    except BadImage as reason:
-        return str(reason)
 
 
 def _placed(path: str, where: str, reading: Reading, root_name: str) -> ImageFile:

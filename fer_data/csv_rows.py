@@ -46,7 +46,7 @@ class CsvBlock:
         for number, line in enumerate(self.text.split(b"\n"), self.first_row):
             if not line.strip():
                 continue
-            fields = [field.strip() for field in _fields(line)]
+            fields = [field.strip() for field in fields_of(line)]
             if len(fields) != len(self.columns):
                 rejected.append((f"row-{number:08d}", f"has {len(fields)} fields, not {len(self.columns)}"))
                 continue
@@ -63,7 +63,7 @@ class CsvBlock:
             image_id = f"{usage if 'usage' in values else 'row'}-{number:08d}"
             try:
                 label = self._label(number, values["emotion"], usage_field)
-                face = _face(values["pixels"])
+                face = face_of(values["pixels"])
             except LeftOut as reason:
                 left_out.append((image_id, str(reason)))
                 continue
@@ -96,11 +96,11 @@ class CsvBlock:
 
 def columns_of(header: bytes) -> tuple[str, ...] | None:
     """The columns that a first line names, in lower case; None when it is no FER-2013 header."""
-    columns = _named_columns(header)
+    columns = named_columns(header)
     return columns if sorted(columns) in (sorted(COLUMNS), sorted(WITHOUT_USAGE)) else None
 
 
-def _named_columns(header: bytes) -> tuple[str, ...]:
+def named_columns(header: bytes) -> tuple[str, ...]:
     text = header.decode("utf-8-sig", errors="replace")
     return tuple(column.strip().strip('"').lower() for column in text.strip().split(","))
 
@@ -118,6 +118,8 @@ def csv_blocks(stream: IO[bytes], name: str, reading: Reading) -> Iterator[CsvBl
     columns = columns_of(header)
     if columns is None:
         raise UserError(wrong_header(name, header))
+    if reading.faces is not None:
+        raise UserError(f"{name}: --detect-faces looks for faces in photographs, and a CSV holds faces: leave it out")
     if reading.group_by is not None:
         raise UserError(f"{name}: --group-by goes by the names of files, and a CSV has none: leave it out")
     if reading.divide and "usage" in columns:
@@ -158,14 +160,14 @@ def _other_rows(name: str, rows: str, votes: Votes) -> UserError:
 
 def wrong_header(name: str, header: bytes) -> str:
     """What to tell the user about a first line that `columns_of` does not accept."""
-    columns = _named_columns(header)
+    columns = named_columns(header)
     if "pixels" in columns and set(columns) <= {"pixels", "usage"}:
         return f"{name} has pixels and no column emotion: its images have no labels, so they can neither train nor test"
     shown = header.decode("utf-8", errors="replace").strip()[:60]
     return f"{name}: the header is {shown!r}, not {EXPECTED} (in any order): it is no FER-2013 CSV"
 
 
-def _fields(line: bytes) -> list[bytes]:
+def fields_of(line: bytes) -> list[bytes]:
     if b'"' not in line:
         return line.split(b",")
     try:
@@ -207,7 +209,7 @@ def voted_label(counts: np.ndarray, classes: ClassMap) -> int:
     return label
 
 
-def _face(field: bytes) -> np.ndarray:
+def face_of(field: bytes) -> np.ndarray:
     """The pixels of one row: uint8 [2304]. Raises ValueError with the reason when it is no face."""
     try:
         values = np.fromstring(field.decode("ascii"), dtype=np.int64, sep=" ")

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from fer_data.faces.crops import to_bgr
 from fer_data.image_headers import declared_size, kind_of
 from fer_data.rows import SIDE
 
@@ -31,8 +32,7 @@ def grey_face(data: bytes, resize: bool = False) -> np.ndarray:
     width, height = _checked_size(data, resize)
     if not resize and (width, height) != (SIDE, SIDE):
         raise BadImage(f"is {width}x{height}, not {SIDE}x{SIDE} (--resize admits it)")
-    if width * height > MAX_IMAGE_PIXELS:
-        raise BadImage(f"is {width}x{height}: over {MAX_IMAGE_PIXELS // 10**6} million pixels")
+    _refuse_huge(width, height)
     if not resize:
         face = _already_grey(_decoded(data, cv2.IMREAD_UNCHANGED))
         # Of the two ways to decode, only the other one turns the image upright.
@@ -42,6 +42,24 @@ def grey_face(data: bytes, resize: bool = False) -> np.ndarray:
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = image[top : top + side, left : left + side]
     return square if side == SIDE else cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def photograph(data: bytes) -> np.ndarray:
+    """An image file of any kind that `grey_face` resizes, in colour: BGR uint8 [h, w, 3], upright.
+
+    Raises BadImage when the file cannot be read.
+    """
+    _refuse_huge(*_checked_size(data, resize=True))
+    # Unlike IMREAD_UNCHANGED, these obey the EXIF orientation.
+    image = to_bgr(_decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH))
+    if image is None:
+        raise BadImage("cannot be decoded")
+    return image
+
+
+def _refuse_huge(width: int, height: int) -> None:
+    if width * height > MAX_IMAGE_PIXELS:
+        raise BadImage(f"is {width}x{height}: over {MAX_IMAGE_PIXELS // 10**6} million pixels")
 
 
 def _decoded(data: bytes, flags: int) -> np.ndarray:

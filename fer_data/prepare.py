@@ -20,6 +20,7 @@ from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import check_destination, write_dataset
 from fer_data.division import Division, divide
 from fer_data.errors import UserError
+from fer_data.faces.photographs import LargestFace
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.near_copies.table import Copies, Progress
 from fer_data.parallel import Run, run_on_threads
@@ -42,6 +43,7 @@ def prepare(
     classes: ClassMap = OUR_NAMES,
     division: Division | None = None,
     votes: Votes | None = None,
+    faces: LargestFace | None = None,
     max_rejected: float = MAX_REJECTED,
     run: Run = run_on_threads,
     near_copies: Literal["auto", "on", "off"] = "auto",
@@ -51,7 +53,8 @@ def prepare(
     """Prepares the raw data set at `raw_uri` (forms: `sources`) as the folder `out`, and opens it.
 
     `resize` admits images of any size and colour. `classes` says what the source calls the classes. `division` divides
-    images of which the source does not say which train and which test. `votes` label the rows of a CSV. `max_rejected`
+    images of which the source does not say which train and which test. `votes` label the rows of a CSV. With
+    `faces`, images are photographs of which a face is a part. `max_rejected`
     is the largest fraction (0 to 1) of rows that may be unusable. `run` does the work; the result is the same to the
     byte whichever it is. `near_copies` is on, off, or auto: on up to NEAR_COPIES_AUTO images. `progress` hears how much
     of that search is done, 0 to 1. Raises UserError when an argument or the data are at fault, and then leaves nothing
@@ -64,7 +67,8 @@ def prepare(
         raise UserError(f"{redacted(raw_uri)} is a prepared data set already: use it as it is")
     check_destination(out, overwrite)
     group_by = division.group_by if division else None
-    source = open_source(raw_uri, Reading(resize, classes, divide=division is not None, group_by=group_by, votes=votes))
+    reading = Reading(resize, classes, division is not None, group_by, votes, faces)
+    source = open_source(raw_uri, reading)
     decoded = _Decodings(run(_decoded, None, source.chunks), max_rejected, redacted(raw_uri))
     search = None if near_copies == "off" else partial(_find_copies, progress=progress, run=run)
     few = NEAR_COPIES_AUTO if near_copies == "auto" else None
@@ -102,7 +106,7 @@ def open_or_prepare(
     data_uri = absolute(data_uri)
     if is_prepared(data_uri):
         return open_dataset(data_uri)
-    key = _content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies, images by content")
+    key = content_key(data_uri, f"{SCHEMA_VERSION} {resize} {max_rejected} near copies, images by content")
     place = str(cache_folder() / key)
     damaged = False
     if is_prepared(place):
@@ -189,7 +193,8 @@ def rejected_reasons(dataset: PreparedDataset) -> list[tuple[str, int]]:
     return Counter(table.column("reason").to_pylist()).most_common()
 
 
-def _content_key(uri: str, options: str) -> str:
+def content_key(uri: str, options: str) -> str:
+    """A digest of `options` and of the content of a local file, or of the names, sizes and times of anything else."""
     filesystem, path = resolve(uri)
     digest = blake2b(options.encode(), digest_size=16)
     with reported(uri):

@@ -111,7 +111,7 @@ def _contained_chunks(container: Container, reading: Reading, root_name: str = "
         raise UserError(
             f"{container.where} holds no JPEG or PNG image in class folders and no CSV{first}: give {FORMS}"
         )
-    return image_chunks(files, container, reading.resize)
+    return image_chunks(files, container, reading.face)
 
 
 def _csv_chunks(file: AbstractContextManager[IO[bytes]], name: str, reading: Reading) -> Iterator[Chunk]:

@@ -8,6 +8,7 @@ copies. It prints the rows by usage and class, the audit, and the reasons for wh
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -21,10 +22,12 @@ from fer_data.class_maps import class_map
 from fer_data.commands import check, counted, exit_with_code
 from fer_data.division import Division
 from fer_data.emotions import CLASSES
+from fer_data.faces.photographs import LargestFace
 from fer_data.manifest import REJECTED, Manifest
 from fer_data.parallel import Run, run_on_threads
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from fer_data.votes import read_votes
+from fer_models.quiet_stderr import without_lines
 from jobs.command_line import parse
 from jobs.data import search_progress
 
@@ -39,6 +42,12 @@ class PrepareOptions:
     """Folder for the prepared data set."""
     resize: bool = False
     """Admit images of any size and colour (centre square, area interpolation, grey), and TIFF, BMP, WebP and GIF."""
+    detect_faces: bool = False
+    """Take the largest face in each image, found and cropped as `live` does; as with --resize, of any size and kind."""
+    if_no_face: Literal["reject", "whole"] = "reject"
+    """With --detect-faces, what becomes of an image without a face. whole: its centre square is taken."""
+    if_several_faces: Literal["largest", "reject"] = "largest"
+    """With --detect-faces, what becomes of an image with several faces."""
     class_map: str | None = None
     """Names or numbers of the classes: affectnet, raf-db, ck+, jaffe, fer+, fer2013, or a TOML file of lines such as
     7 = "ignore"."""
@@ -67,11 +76,20 @@ class PrepareOptions:
         check(0 <= self.max_rejected <= 1, "--max-rejected must be in 0 to 1", self.max_rejected)
         check(self.group_by is None or bool(self.split_shares), "--group-by needs --split-shares", self.group_by)
         self.division()
+        for option, chosen, default in (
+            ("--if-no-face", self.if_no_face, "reject"),
+            ("--if-several-faces", self.if_several_faces, "largest"),
+        ):
+            check(self.detect_faces or chosen == default, f"{option} needs --detect-faces", chosen)
         check(self.workers is None or self.workers >= 1, "--workers must be 1 or more", self.workers)
 
     def division(self) -> Division | None:
         """How to divide the images, if that is asked for."""
         return Division(self.split_shares, self.split_seed, self.group_by) if self.split_shares else None
+
+    def faces(self) -> LargestFace | None:
+        """How to find the faces in photographs, if that is asked for."""
+        return LargestFace(self.if_no_face, self.if_several_faces) if self.detect_faces else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         run = partial(run_on_ray, workers=options.workers)
     console = Console(highlight=False)
-    with search_progress(console) as progress:
+    # LiteRT, which looks for faces, announces itself in such a line.
+    quiet = without_lines("INFO: ") if options.detect_faces else nullcontext()
+    with quiet, search_progress(console) as progress:
         dataset = prepare(
             options.raw,
             options.out,
@@ -91,6 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             classes=class_map(options.class_map, options.ignore_class),
             division=options.division(),
             votes=None if options.labels is None else read_votes(options.labels),
+            faces=options.faces(),
             max_rejected=options.max_rejected,
             run=run,
             near_copies=options.near_copies,

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 
 from fer_data.errors import UserError
+from fer_data.faces.crops import to_bgr
 from live.frames import Frame
-from live.images import to_bgr
 
 _PATIENCE_SECONDS = 10.0
 _RETRY_SECONDS = 1.0

@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from fer_data.emotions import CLASSES
+from fer_data.faces.crops import SIDE, face_crops, to_bgr
+from fer_data.faces.detection import STILL_LONG_SIDE, Detector, create_detector
 from fer_models.reading import NOTHING_KNOWN, Reading
 from live.checkpoint import open_model
-from live.detection import Detector, create_detector
-from live.images import SIDE, face_crops, to_bgr
-
-STILL_LONG_SIDE = 960
-"""Longer side, in pixels, at which faces are detected in photographs. Larger than in videos, to find small faces."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 
 from fer_data.errors import UserError
+from fer_data.faces.crops import to_bgr
 from fer_data.images import BadImage, grey_face
 from live.frames import Frame
-from live.images import to_bgr
 from live.sampling import ALL, Every
 from live.urls import read_bytes, without_secrets
 from live.video_file import VIDEO_SUFFIXES, VideoFile

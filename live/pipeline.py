@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_data.emotions import CLASSES
+from fer_data.faces.crops import face_crops, reduced_grey
+from fer_data.faces.detection import Detector
 from live.classifier import ExpressionClassifier, as_integers
-from live.detection import Detector
-from live.images import face_crops, reduced_grey
 from live.latency import timed
 from live.tracking import FLOW_LONG_SIDE, Track, Tracker
 

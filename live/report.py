@@ -17,8 +17,8 @@ import numpy as np
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.faces.crops import square_patch
 from live.frames import Frame
-from live.images import square_patch
 from live.overlay import COLORS
 from live.pipeline import Analysis, TrackedFace
 from live.recording import claim

@@ -12,9 +12,9 @@ import numpy as np
 
 from fer_data.commands import STOPS, counted, stops_handled
 from fer_data.errors import UserError
+from fer_data.faces.detection import STILL_LONG_SIDE, Detector, create_detector
 from fer_models.quiet_stderr import without_lines
-from live.classifier import STILL_LONG_SIDE, ExpressionClassifier
-from live.detection import Detector, create_detector
+from live.classifier import ExpressionClassifier
 from live.display import Display
 from live.frames import Frame
 from live.given_boxes import BoxFile, centre_square

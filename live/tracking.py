@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from live.images import square_patch
+from fer_data.faces.crops import square_patch
 
 FLOW_LONG_SIDE = 320
 """Longer side, in pixels, of the frames on which flow is computed."""

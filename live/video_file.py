@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from fer_data.errors import UserError
+from fer_data.faces.crops import to_bgr
 from live.frames import Frame
-from live.images import to_bgr
 from live.sampling import ALL, Every
 from live.urls import open_capture, without_secrets
 

@@ -13,7 +13,33 @@ TestTimeAugmentation = Literal["none", "flip", "ten_crop"]
 
 
 @dataclass(frozen=True)
-class ScoringOptions(ForeignOptions):
+class NetworkOptions(WorkerOptions, ForeignOptions):
+    """How networks are run on images, wherever that is done."""
+
+    tta: TestTimeAugmentation = "none"
+    """Average over views of each image: flip, also its mirror image; ten_crop, five shifts of both."""
+    workers: int = 1
+    """Processes that score, each with all checkpoints in memory."""
+    batch_size: int | None = None
+    """Images per forward pass; by default 256 on processors and 4096, or as many as fit, on GPUs."""
+    precision: Precision = "float32"
+    """Arithmetic of Keras models; saved: as each was trained."""
+    gpus_per_worker: float | None = None
+    """Share of a GPU for each worker, such as 0.25; by default the largest of 1, 1/2, 1/3 … that all can have."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_names()
+        check(self.workers >= 1, "--workers must be 1 or more", self.workers)
+        check(self.batch_size is None or self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
+        gpus = self.gpus_per_worker
+        # Ray reserves a part of one GPU, or whole ones.
+        shareable = gpus is None or 0 < gpus < 1 or (gpus >= 1 and gpus == int(gpus))
+        check(shareable, "--gpus-per-worker must be a share of a GPU or a whole number", gpus)
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
     """What is scored, on which images, and where the report goes."""
 
     checkpoint: tuple[str, ...] = ()
@@ -32,40 +58,23 @@ class ScoringOptions(ForeignOptions):
     """Replace the report that is in the folder."""
     ensemble: bool = False
     """Also score the average of all checkpoints' probabilities."""
-    tta: TestTimeAugmentation = "none"
-    """Average over views of each image: flip, also its mirror image; ten_crop, five shifts of both."""
     corruptions: bool = False
     """Also score the images under 14 corruptions at 3 strengths each: 42 times the work."""
     compare: tuple[str, ...] = ()
     """Rank these finished reports; scores nothing."""
-    workers: int = 1
-    """Processes that score, each with all checkpoints in memory."""
-    batch_size: int | None = None
-    """Images per forward pass; by default 256 on processors and 4096, or as many as fit, on GPUs."""
-    precision: Precision = "float32"
-    """Arithmetic of Keras models; saved: as each was trained."""
-    gpus_per_worker: float | None = None
-    """Share of a GPU for each worker, such as 0.25; by default the largest of 1, 1/2, 1/3 … that all can have."""
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(WorkerOptions, ScoringOptions):
+class EvaluateOptions(NetworkOptions, ScoringOptions):
     """The options of an evaluation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_names()
         if bool(self.checkpoint) == bool(self.compare):
             raise ValueError("give --checkpoint A [B ...] to score, or --compare REPORT [...] to rank, one of the two")
         if self.checkpoint and not self.out:
             raise ValueError("--out is missing: give the folder for the report")
         _check_splits(self.split)
-        check(self.workers >= 1, "--workers must be 1 or more", self.workers)
-        check(self.batch_size is None or self.batch_size >= 1, "--batch-size must be 1 or more", self.batch_size)
-        gpus = self.gpus_per_worker
-        # Ray reserves a part of one GPU, or whole ones.
-        shareable = gpus is None or 0 < gpus < 1 or (gpus >= 1 and gpus == int(gpus))
-        check(shareable, "--gpus-per-worker must be a share of a GPU or a whole number", gpus)
 
 
 def _check_splits(names: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """The folder of a report, hidden while unfinished and renamed when complete.
 
-    .x.unfinished-0123abcd…/predictions/*.parquet    one file per shard, written in one step
+    .x.unfinished-0123abcd…/predictions/*.parquet    one file per unit of work, written in one step
                             corrupted/*.parquet      the same for corrupted images; not published
                             about.json               parameters and warnings of the checkpoints; not published
 
@@ -26,7 +26,7 @@ from pyarrow import fs
 from fer_data.errors import UserError
 from fer_data.prepare import cache_folder
 from fer_data.storage import is_remote, one_line, redacted, reported, resolve
-from jobs.evaluation.scoring.shards import Shard
+from jobs.evaluation.scoring.units import Unit
 
 RUN_FILE = "run.json"
 _MARK = ".unfinished-"
@@ -73,24 +73,30 @@ class ReportFolder(AbstractContextManager):
                     parent.rmdir()
         self._lock.close()
 
-    def path(self, kind: str, shard: Shard) -> Path:
-        """The shard's file; `kind` is predictions or corrupted."""
-        return self.folder / kind / shard.file_name
+    @property
+    def name(self) -> str:
+        """The name that the report will have."""
+        return self._target.rpartition("/")[2]
 
-    def has(self, shard: Shard, contenders: int, *, corruptions: bool) -> bool:
-        """Whether the shard is scored: its files exist, and its predictions have a row per contender and image."""
-        if corruptions and not self.path("corrupted", shard).exists():
+    def path(self, kind: str, unit: Unit) -> Path:
+        """The unit's file; `kind` is predictions or corrupted."""
+        return self.folder / kind / unit.file_name
+
+    def has(self, unit: Unit, contenders: int, *, corruptions: bool) -> bool:
+        """Whether the unit is scored: its files exist, and its predictions have a row per contender and image."""
+        if corruptions and not self.path("corrupted", unit).exists():
             return False
         try:
-            return pq.read_metadata(self.path("predictions", shard)).num_rows == shard.rows * contenders
+            kept = pq.read_table(self.path("predictions", unit), columns=list(unit.counted_by))
         except (OSError, pa.ArrowException):
             return False
+        return unit.images_in(kept) == unit.rows * contenders
 
-    def keep(self, shard: Shard, predictions: pa.Table, corrupted: pa.Table) -> None:
-        """Write the results of a shard. The predictions come last: they mark the shard as scored."""
+    def keep(self, unit: Unit, predictions: pa.Table, corrupted: pa.Table) -> None:
+        """Write the results of a unit. The predictions come last: they mark the unit as scored."""
         if corrupted.num_rows:
-            self.write_table(f"corrupted/{shard.file_name}", corrupted)
-        self.write_table(f"predictions/{shard.file_name}", predictions)
+            self.write_table(f"corrupted/{unit.file_name}", corrupted)
+        self.write_table(f"predictions/{unit.file_name}", predictions)
 
     def write_table(self, name: str, table: pa.Table) -> None:
         self.write(name, parquet_bytes(table))
@@ -104,7 +110,7 @@ class ReportFolder(AbstractContextManager):
             temporary.rename(path)
 
     def remember(self, about: Mapping[str, Any]) -> None:
-        """Keep what the actors report, for a run that resumes when every shard is scored."""
+        """Keep what the actors report, for a run that resumes when every unit is scored."""
         self.write("about.json", json.dumps(about, indent=1).encode())
 
     def recall(self) -> dict[str, Any]:
@@ -114,12 +120,12 @@ class ReportFolder(AbstractContextManager):
         except (OSError, ValueError):
             return {}
 
-    def publish(self, shards: Sequence[Shard]) -> None:
-        """Move the report to its target, with the predictions of `shards` and without the files for resuming.
+    def publish(self, units: Sequence[Unit]) -> None:
+        """Move the report to its target, with the predictions of `units` and without the files for resuming.
 
         Removes unfinished reports of other requests for the same target.
         """
-        wanted = {shard.file_name for shard in shards}
+        wanted = {unit.file_name for unit in units}
         for path in (self.folder / "predictions").iterdir():
             if path.name not in wanted:
                 path.unlink()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fer_data.dataset import PreparedDataset
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.splits import Split
@@ -21,6 +22,15 @@ def missing_line(training: Split) -> list[str]:
     """A warning if there are classes of which `training` has no image; else nothing."""
     missing = [label for label, count in zip(CLASSES, training.class_counts, strict=True) if not count]
     return [f"warning: no training image of {', '.join(missing)}: the network cannot learn it"] if missing else []
+
+
+def check_votes(dataset: PreparedDataset, soft_labels: bool) -> None:
+    """Raises UserError for --soft-labels with a data set that has no votes."""
+    if soft_labels and "votes" not in dataset.columns:
+        raise UserError(
+            f"--soft-labels: {dataset.manifest.source} has no votes of annotators: leave it out, or prepare FER-2013's "
+            "CSV with prepare_data.py --labels fer2013new.csv"
+        )
 
 
 def absolute_paths(config: TrainConfig) -> TrainConfig:

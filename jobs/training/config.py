@@ -169,6 +169,8 @@ class TrainConfig:
     """Dropout rate in place of the network's own."""
     width: float = 1.0
     """Factor on the filters of compact and large; a wider network can teach the standard one."""
+    soft_labels: bool = False
+    """Learn the shares of the annotators' votes instead of the label that most chose. The data need votes (FER+)."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "cube_root", "square_root", "balanced"] = "none"
     """balanced: weigh a class by the inverse of its frequency; square_root and cube_root: by that root of it."""
@@ -261,6 +263,8 @@ class TrainConfig:
         del values["resize"]
         if self.schedule.schedule != "cosine":
             del values["epochs"]
+        if not self.soft_labels:  # So that runs from before this option keep their names.
+            del values["soft_labels"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     def flat(self) -> dict[str, Any]:

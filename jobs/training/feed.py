@@ -10,6 +10,7 @@ from fer_data.augment_draws import Draws, draw
 from fer_data.batches import TrainingBatches, Window, prefetched
 from fer_data.rows import PIXELS
 from jobs.training.config import TrainConfig
+from jobs.training.targets import labels_of
 
 _WINDOW_ROWS = {"CPU": 4_096, "GPU": 49_152}
 """Rows of a window on the device. The next window is loaded while one is trained on: 9 and 113 MB each."""
@@ -24,7 +25,7 @@ class Call:
     """`steps` steps of an epoch, starting at step `first`, with their inputs on the device.
 
     Their rows start at `row` of `window`, uint8 [rows, 48, 48, 1]. `labels`, int64 [steps · n], are on the host, and
-    `device_labels` are the same on the device. `draws` holds tensors of as many rows.
+    `device_labels` are their codes, as in `targets`, on the device. `draws` holds tensors of as many rows.
     """
 
     epoch: int
@@ -105,7 +106,8 @@ class Feed:
                 with tf.device(device()):
                     sent = Draws(*(tf.constant(array) for array in draws.arrays()))
                     device_labels = tf.constant(labels.ravel())
-                yield Call(epoch, first, len(labels), pixels, at * self.rows, labels.ravel(), device_labels, sent)
+                kept = labels_of(labels.ravel())
+                yield Call(epoch, first, len(labels), pixels, at * self.rows, kept, device_labels, sent)
 
 
 def device() -> str:

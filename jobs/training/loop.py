@@ -13,6 +13,7 @@ from fer_data.augment_draws import DRAWN, AugmentationConfig, Draws
 from fer_data.emotions import NUM_CLASSES
 from jobs.training.collectives import Collectives
 from jobs.training.step import TrainingStep
+from jobs.training.targets import targets_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class TrainingLoop:
         rows: int,
         most_steps: int,
         compiled: bool = False,
+        soft_labels: bool = False,
     ) -> None:
+        self._soft_labels = soft_labels
         self._augmentation, self._step, self._collectives = augmentation, step, collectives
         self._class_weights = tf.constant(class_weights, tf.float32)
         self._rows, self._most_steps = rows, most_steps
@@ -76,7 +79,8 @@ class TrainingLoop:
     ) -> Outcome:
         """Train K steps on the rows `first` to `first + K·n` of `window`, uint8 [rows, 48, 48, 1].
 
-        `labels` int64 [K·n] and `draws` belong to these K·n rows; `learning_rates` and `ema_decays` float32 [K].
+        `labels` int64 [K·n], codes as in `targets`, and `draws` belong to these K·n rows; `learning_rates` and
+        `ema_decays` float32 [K].
         """
         arrays = tuple(tf.convert_to_tensor(array) for array in draws.arrays())
         return Outcome(
@@ -101,7 +105,7 @@ class TrainingLoop:
     ) -> tuple[tf.Tensor, ...]:
         steps = tf.shape(learning_rates)[0]
         pixels = tf.slice(window, [first, 0, 0, 0], [steps * self._rows, 48, 48, 1])
-        targets = keras.ops.one_hot(labels, NUM_CLASSES, dtype="float32")
+        targets, labels = targets_of(labels, self._soft_labels)
         images, targets = augment(self._augmentation, pixels, targets, *draws)
         weights = keras.ops.take(self._class_weights, labels)
         inputs = (

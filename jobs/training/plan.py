@@ -8,7 +8,7 @@ from rich.console import Console
 from fer_data.dataset import PreparedDataset
 from fer_data.splits import Split, share, split
 from jobs.data import open_data
-from jobs.training.checks import resolved
+from jobs.training.checks import check_votes, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.selection import decided, unseen_rows
 from jobs.training.starting_weights import check_weights
@@ -34,6 +34,7 @@ def plan_run(config: TrainConfig, console: Console) -> Plan:
     config = resolved(config)
     check_weights(config)
     dataset = open_data(config.data, console, resize=config.resize)
+    check_votes(dataset, config.soft_labels)
     training, validation = (split(dataset, name, config.protocol) for name in ("training", "validation"))
     training = share(dataset, training, config.train_fraction)
     unseen = unseen_rows(dataset, training, validation)

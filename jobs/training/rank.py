@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fer_data.batches import TrainingBatches
+from fer_data.batches import TrainingBatches, labels_in
 from fer_data.splits import share, split
 from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
@@ -24,6 +24,7 @@ from jobs.training.run_folder import RunFolder
 from jobs.training.serving import ServingModel
 from jobs.training.state import TrainingState
 from jobs.training.step import TrainingStep, create_optimizer
+from jobs.training.targets import vote_codes
 from jobs.training.task import Task
 
 
@@ -46,6 +47,8 @@ class Rank:
             seed=config.seed,
             rank=collectives.rank,
             world_size=collectives.world_size,
+            columns=("label", "votes", "pixels") if config.soft_labels else ("label", "pixels"),
+            encode=vote_codes if config.soft_labels else labels_in,
         )
         saved, latest, step = _latest(folder, collectives, task)
         self.history: list[dict[str, Any]] = list(latest.metrics) if latest else []
@@ -73,6 +76,7 @@ class Rank:
             rows=self.feed.rows,
             most_steps=self.feed.most_steps,
             compiled=is_compiled(task.compile, on_gpu=device() == "GPU:0", steps=to_go),
+            soft_labels=config.soft_labels,
         )
         self.serving = ServingModel(
             _new_model(config, "float32"),

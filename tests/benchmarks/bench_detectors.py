@@ -19,8 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from live.classifier import STILL_LONG_SIDE
-from live.detection import Detector, create_detector
+from fer_data.faces.detection import STILL_LONG_SIDE, Detector, create_detector
 from tests.live.scenes import paste
 
 SIZES = {"80 to 220 px": (400, 80, 220), "48 to 80 px": (200, 48, 80), "24 to 48 px": (200, 24, 48)}

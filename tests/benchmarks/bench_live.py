@@ -22,8 +22,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_data.faces.detection import create_detector
 from live import ExpressionClassifier
-from live.detection import create_detector
 from live.overlay import draw
 from live.pipeline import Pipeline
 from tests.conftest import REPOSITORY
@@ -33,7 +33,7 @@ FRAMES = 120
 _FIRST_RESULT = """
 import sys, time
 from live import ExpressionClassifier
-from live.detection import create_detector
+from fer_data.faces.detection import create_detector
 from live.overlay import draw
 from live.pipeline import Pipeline
 from live.sources import open_source

@@ -2,11 +2,15 @@
 
 import os
 
+import cv2
 import numpy as np
 import pytest
 
 from fer_data.errors import UserError
+from fer_data.faces.crops import face_crops
+from fer_data.faces.photographs import LargestFace
 from fer_data.sources import open_source
+from live import ExpressionClassifier
 from tests.fer_data.raw_forms import (
     complaint,
     csv,
@@ -18,6 +22,7 @@ from tests.fer_data.raw_forms import (
     write,
     zipped,
 )
+from tests.live.scenes import photograph
 
 
 def test_a_row_of_a_tree_is_named_by_its_files_stem(tmp_path):
@@ -203,3 +208,32 @@ def test_a_file_that_is_no_plain_one_is_rejected(tmp_path):
     write(tmp_path / "t", {"train/sad/a.png": png(faces(1)[0])})
     os.mkfifo(tmp_path / "t" / "train" / "sad" / "b.png")
     assert read(str(tmp_path / "t"))[1] == [("b", "is no plain file")]
+
+
+def test_the_largest_face_of_a_photograph_is_cropped_as_live_crops_it(tmp_path):
+    person = photograph()
+    both = np.hstack([cv2.resize(person, None, fx=0.5, fy=0.5), person[: len(person) // 2]])
+    both = np.vstack([both, np.hstack([both[:, :256] * 0, person[len(person) // 2 :]])])
+    files = {
+        "train/happy/one.png": png(person),
+        "train/happy/two.png": png(both),
+        "train/sad/none.png": png(np.full((200, 300), 127, np.uint8)),
+    }
+    raw = write(tmp_path / "t", files)
+    rows, rejected = read(raw, faces=LargestFace())
+    assert rejected == [("none", "shows no face that the detector finds (--if-no-face whole admits it)")]
+    classifier = ExpressionClassifier()
+    for name, picture in (("one", person), ("two", both)):
+        seen = max(classifier.analyze(picture), key=lambda face: face.box[2])
+        want = face_crops(picture, np.array([seen.box]))
+        assert next(row["pixels"] for row in rows if row["image_id"] == name) == want.tobytes()
+    rows, rejected = read(raw, faces=LargestFace("whole", "reject"))
+    assert [row["image_id"] for row in rows if row["label"] == 4] == ["none"]
+    assert rejected == [("two", "shows several faces (--if-several-faces largest admits it)")]
+    with pytest.raises(UserError, match="a CSV holds faces: leave it out"):
+        read(write_csv(tmp_path / "a.csv"), faces=LargestFace())
+
+
+def write_csv(path):
+    path.write_bytes(csv(1))
+    return str(path)

@@ -15,6 +15,7 @@ NEEDED = {
     "jobs.train_resnet": (),
     "jobs.sweep": (),
     "jobs.evaluate": ("--checkpoint", "a", "--out", "b"),
+    "jobs.predict": ("input", "--checkpoint", "a", "--out", "b"),
     "jobs.prepare_data": ("raw", "--out", "b"),
     "jobs.export": ("checkpoint",),
     "cluster.sizing": ("--model", "cnn", "--rate", "9"),
@@ -22,7 +23,8 @@ NEEDED = {
 }
 """What each command needs to be given; `live` is not called but run, since it takes no arguments but the process's."""
 TRAINING = ("jobs.train_cnn", "jobs.train_resnet", "jobs.sweep")
-SHARED = (*TRAINING, "jobs.evaluate")
+COUNTED_WORKERS = ("jobs.evaluate", "jobs.predict", "jobs.prepare_data")
+SHARED = (*TRAINING, "jobs.evaluate", "jobs.predict")
 HELPED = "; --help lists the options"
 
 
@@ -51,7 +53,11 @@ def refusal(command: str, arguments: tuple[str, ...], capsys) -> str:
             "--name may hold letters, digits, '.', '_' and '-', and begin with no '.' (it is '../x')",
             TRAINING,
         ),
-        (("--workers", "0"), "--workers must be 1 or more (it is 0)", ("jobs.evaluate", "jobs.prepare_data")),
+        (
+            ("--workers", "0"),
+            "--workers must be 1 or more (it is 0)",
+            ("jobs.evaluate", "jobs.predict", "jobs.prepare_data"),
+        ),
         (("--no-such-option",), "unrecognized arguments: --no-such-option", tuple(NEEDED)),
     ],
 )

@@ -11,9 +11,9 @@ import pytest
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.faces.crops import face_crops
 from fer_data.images import grey_face
 from live import ExpressionClassifier
-from live.images import face_crops
 from live.options import LiveOptions
 from tests.live.scenes import PEOPLE, photograph, scene, walk
 from tests.live.test_files_command import analyse

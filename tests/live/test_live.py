@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_data.emotions import CLASSES
+from fer_data.faces.crops import face_crops
 from live import ExpressionClassifier
-from live.images import face_crops
 from live.options import LiveOptions
 from live.recording import Recording
 from live.session import run

@@ -144,7 +144,7 @@ def test_twenty_faces_are_classified_at_once(classifier):
 @pytest.mark.parametrize("size", [(1, 1), (30, 30), (480, 640), (200, 1500), (4320, 7680)])
 @pytest.mark.parametrize("level", [0, 255])
 def test_frames_of_any_size_and_light_can_be_analysed_and_drawn_on(classifier, size, level):
-    from live.haar import HaarDetector
+    from fer_data.faces.haar import HaarDetector
 
     frame = np.full((*size, 3), level, np.uint8)
     analysis = Pipeline(classifier, HaarDetector()).analyze(frame, 0.0)

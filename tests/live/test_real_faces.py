@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from fer_data.batches import ordered_batches
+from fer_data.faces.crops import face_crops
+from fer_data.faces.detection import STILL_LONG_SIDE, create_detector
 from fer_data.prepare import prepare
 from fer_data.splits import split
 from live import ExpressionClassifier
-from live.classifier import STILL_LONG_SIDE
-from live.detection import create_detector
-from live.images import face_crops
 from tests.live.scenes import BACKGROUND, paste
 
 FACES = 400

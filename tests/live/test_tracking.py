@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from live.images import reduced_grey
+from fer_data.faces.crops import reduced_grey
 from live.tracking import FLOW_LONG_SIDE, Tracker
 from tests.live.scenes import box, scene
 

@@ -14,7 +14,7 @@ from ray.actor import ActorHandle
 from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_data.errors import UserError
 from fer_data.rows import pixels_of
-from jobs.evaluation.predictions import CORRUPTED, SCORED
+from jobs.evaluation.predictions import CORRUPTED, PROBABILITIES, SCORED
 from jobs.evaluation.scoring.batching import Batches
 from jobs.evaluation.scoring.contenders import ENSEMBLE, KERAS_KINDS, Contender
 from jobs.evaluation.scoring.corruptions import CORRUPTIONS, STRENGTHS, corrupt
@@ -33,7 +33,8 @@ NOT_FINITE = "the model gave probabilities that are not finite"
 class ScoringTask:
     """What every actor of a run does. `name` is that of the report; `stall_timeout` is in seconds.
 
-    `batch_size` None means the default of the device.
+    `batch_size` None means the default of the device. `schema` is that of the predictions: what it has beside the
+    contender and its results is a column of the images.
     """
 
     name: str
@@ -43,11 +44,12 @@ class ScoringTask:
     tta: str
     corruptions: bool
     stall_timeout: float
+    schema: pa.Schema = SCORED
 
 
 @dataclass(frozen=True)
 class About:
-    """What an actor reports with every shard: `parameters` and `warnings` by contender, and its peak memory.
+    """What an actor reports with every unit: `parameters` and `warnings` by contender, and its peak memory.
 
     `mistake` is the error of the user's that keeps it from scoring.
     """
@@ -60,11 +62,11 @@ class About:
 
 
 class Scorer:
-    """Scores shards, which are rows of `ray_source.ShardSource`; the callable class of Ray Data's `map_batches`."""
+    """Scores units, which are rows of `ray_source.UnitSource`; the callable class of Ray Data's `map_batches`."""
 
     def __init__(self, task: ScoringTask, monitor: ActorHandle) -> None:
         # Ray Data would restart an actor that raises here, in vain where the user has made a mistake. So a mistake
-        # travels with the first shard.
+        # travels with the first unit.
         os.environ |= tensorflow_environment()
         self._task = task
         self._heartbeat = Heartbeat(monitor, task.stall_timeout)
@@ -87,16 +89,16 @@ class Scorer:
             raise UserError(message)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """A row for each shard: its index, `about` (JSON), and packed tables of `predictions` and `corrupted`."""
+        """A row for each unit: its index, `about` (JSON), and packed tables of `predictions` and `corrupted`."""
         self._mistake = self._mistake or next((m for m in batch.column("mistake").to_pylist() if m), None)
-        scored = [(SCORED.empty_table(), CORRUPTED.empty_table())] * batch.num_rows
+        scored = [(self._task.schema.empty_table(), CORRUPTED.empty_table())] * batch.num_rows
         if not self._mistake:
             blocks = list(unpacked(batch.column("images")))
             scored = self._score(blocks)
             self._report(sum(block.num_rows for block in blocks))
         return pa.table(
             {
-                "shard": batch.column("shard"),
+                "unit": batch.column("unit"),
                 "about": pa.array([json.dumps(asdict(self._about()))] * batch.num_rows),
                 "predictions": packed([predictions for predictions, _ in scored]),
                 "corrupted": packed([corrupted for _, corrupted in scored]),
@@ -127,7 +129,7 @@ class Scorer:
         predictions: list[list[pa.Table]] = [[] for _ in blocks]
         for name, probabilities in self._all_probabilities(pixels).items():
             for block, own, tables in zip(blocks, np.split(probabilities, ends), predictions, strict=True):
-                tables.append(_predictions(block, name, own, self._missing(name)))
+                tables.append(_predictions(block, name, own, self._task.schema, self._missing(name)))
         corrupted: list[list[dict[str, Any]]] = [[] for _ in blocks]
         for row in self._corrupted(images, pixels):
             for own, rows in zip(np.split(row["predicted"], ends), corrupted, strict=True):
@@ -168,21 +170,27 @@ class Scorer:
         return found
 
 
-def _predictions(block: pa.Table, name: str, probabilities: np.ndarray, lacking: Sequence[int]) -> pa.Table:
-    """Rows of SCORED. Those of a class that the model is `lacking` have an error: it could not be right on them."""
+def _predictions(
+    block: pa.Table, name: str, probabilities: np.ndarray, schema: pa.Schema, lacking: Sequence[int]
+) -> pa.Table:
+    """Rows of `schema`. Those of a class that the model is `lacking` have an error: it could not be right on them."""
     errors: list[str | None] = block.column("error").to_pylist()
-    for row in np.flatnonzero(np.isin(block.column("label").to_numpy(), lacking)):
-        errors[row] = errors[row] or f"the model has no class {CLASSES[block.column('label')[int(row)].as_py()]}"
-    for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
+    if lacking and "label" in block.column_names:
+        for row in np.flatnonzero(np.isin(block.column("label").to_numpy(), lacking)):
+            errors[row] = errors[row] or f"the model has no class {CLASSES[block.column('label')[int(row)].as_py()]}"
+    # Where no face was found there is nothing to predict, and no error.
+    empty = block.column("face").is_null().to_numpy() if "face" in block.column_names else np.zeros(len(errors), bool)
+    for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1) & ~empty):
         errors[row] = errors[row] or NOT_FINITE
-    missing = np.array([error is not None for error in errors])
+    missing = np.array([error is not None for error in errors], bool) | empty
     # Rounding in a runtime can leave 0 to 1 by a little.
     probabilities = np.clip(probabilities, 0, 1)
-    columns: list[Any] = [
-        pa.array([name] * len(errors), pa.string()),
-        *(block.column(column).combine_chunks() for column in ("image_id", "usage", "label")),
-        pa.array(probabilities.argmax(axis=1).astype(np.int8), mask=missing),
-        *(pa.array(np.ascontiguousarray(probabilities[:, c]), mask=missing) for c in range(NUM_CLASSES)),
-        pa.array(errors, pa.string()),
-    ]
-    return pa.Table.from_arrays(columns, schema=SCORED)
+    found: dict[str, Any] = {
+        "checkpoint": pa.array([name] * len(errors), pa.string()),
+        "predicted": pa.array(probabilities.argmax(axis=1).astype(np.int8), mask=missing),
+        "error": pa.array(errors, pa.string()),
+    }
+    for c in range(NUM_CLASSES):
+        found[PROBABILITIES[c]] = pa.array(np.ascontiguousarray(probabilities[:, c]), mask=missing)
+    columns = [found[n] if n in found else block.column(n).combine_chunks() for n in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cluster.connect import capacity, room, wait_for_room, worker_resources
 from fer_data.commands import counted
 from fer_data.errors import UserError
-from jobs.evaluation.options import EvaluateOptions
+from jobs.evaluation.options import NetworkOptions
 from jobs.evaluation.scoring.contenders import ENSEMBLE, Contender
 from jobs.evaluation.scoring.networks import can_use_gpu
 from jobs.gpus import OTHERWISE
@@ -21,7 +21,7 @@ class Pool:
     gpus: float
 
 
-def find_room(options: EvaluateOptions, contenders: Sequence[Contender], say: Callable[[str], None]) -> Pool:
+def find_room(options: NetworkOptions, contenders: Sequence[Contender], say: Callable[[str], None]) -> Pool:
     """The workers of `options`, placed on the cluster; waits for room as long as the options allow.
 
     `say` is told which contenders do not use the GPUs. Raises UserError when the cluster is too small, and when
@@ -48,7 +48,7 @@ def find_room(options: EvaluateOptions, contenders: Sequence[Contender], say: Ca
     return pool
 
 
-def place(nodes: list[dict], options: EvaluateOptions, *, use_gpus: bool = True) -> Pool:
+def place(nodes: list[dict], options: NetworkOptions, *, use_gpus: bool = True) -> Pool:
     """The workers of `options`, with the largest equal share of `nodes` (as from `ray.nodes()`) that fits for all.
 
     A worker has its CPUs and GPUs on one machine, and a fraction of a GPU on one GPU. Raises UserError when the workers

@@ -1,6 +1,8 @@
 """Progress while images are scored: a live line on a terminal, elsewhere a line per minute."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -63,3 +65,10 @@ class ScoringProgress:
         if self._first is None or self._last_time <= self._first[0]:
             return 0.0
         return (self._done - self._first[1]) / (self._last_time - self._first[0])
+
+
+def print_warnings(about: Mapping[str, Any], console: Console) -> None:
+    """Print what the actors warned of."""
+    for name, warnings in about.get("warnings", {}).items():
+        for warning in warnings:
+            console.out(f"warning: {name}: {warning}")

@@ -1,4 +1,4 @@
-"""The unit of work: the rows of one row group that the splits hold. Planned by the driver, read on any machine."""
+"""The `Unit` of an evaluation: the rows of one row group that the splits hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +36,15 @@ class Shard:
     def file_name(self) -> str:
         """Name of the file that holds the results of this shard."""
         return f"{self.group.part.removesuffix('.parquet')}-{self.group.index:03d}.parquet"
+
+    @property
+    def counted_by(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return ()
+
+    def images_in(self, predictions: pa.Table) -> int:
+        """See `Unit`: each row is an image."""
+        return predictions.num_rows
 
     @property
     def positions(self) -> np.ndarray:

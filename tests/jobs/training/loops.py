@@ -41,6 +41,7 @@ class Loop:
             rows=self.rows.stop - self.rows.start,
             most_steps=most_steps,
             compiled=compiled,
+            soft_labels=config.soft_labels,
         )
 
     def start_epoch(self, epoch: int) -> None:

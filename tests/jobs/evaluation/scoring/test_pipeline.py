@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from jobs.evaluation.scoring.actor import Scorer, ScoringTask
 from jobs.evaluation.scoring.contenders import Contender, contenders_from, trained_on
 from jobs.evaluation.scoring.networks import Arithmetic
 from jobs.evaluation.scoring.placement import Pool
-from jobs.evaluation.scoring.shards import plan_shards
+from jobs.evaluation.scoring.shards import plan_shards, read_shard
 from tests.conftest import REPOSITORY, write_drawn_set
 from tests.jobs.evaluation.tiny import tiny_checkpoint
 
@@ -36,7 +37,7 @@ def test_data_that_disappear_while_they_are_scored_are_reported_in_one_line(tmp_
     start_local(num_cpus=2)
     try:
         with pytest.raises(UserError, match=r"part-public_test-00000.parquet is missing") as raised:
-            list(pipeline.score(dataset, shards, task, Pool(1, 1, 0)))
+            list(pipeline.score(partial(read_shard, dataset), shards, task, Pool(1, 1, 0)))
     finally:
         ray.shutdown()
     assert "\n" not in str(raised.value)
@@ -74,9 +75,9 @@ def test_scoring_begins_again_with_what_is_left_as_long_as_it_gets_on(tmp_path, 
     delivered = []
 
     def deliver() -> None:
-        for one in pipeline.score(dataset, shards, task, Pool(1, 1, 0)):
-            (tmp_path / f"delivered-{one.shard}").touch()
-            delivered.append(one.shard)
+        for one in pipeline.score(partial(read_shard, dataset), shards, task, Pool(1, 1, 0)):
+            (tmp_path / f"delivered-{one.unit}").touch()
+            delivered.append(one.unit)
 
     start_local(num_cpus=2)
     try:

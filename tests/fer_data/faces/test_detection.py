@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from fer_data.errors import UserError
-from live.blazeface import BlazeFaceDetector
+from fer_data.faces.blazeface import BlazeFaceDetector
+from fer_data.faces.detection import create_detector
+from fer_data.faces.haar import HaarDetector
 from live.checkpoint import RELEASED
-from live.detection import create_detector
-from live.haar import HaarDetector
 from tests.live.scenes import BACKGROUND, PHOTOGRAPHED_FACE, photograph
 
 X, Y, WIDTH, HEIGHT = PHOTOGRAPHED_FACE

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from fer_data.errors import UserError
-from live.images import reduced
+from fer_data.faces.crops import reduced
 
 
 class YuNetDetector:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from fer_data.errors import UserError
-from live.images import reduced_grey
+from fer_data.faces.crops import reduced_grey
 
 _VIDEO_TURNS = (0, 20, 0, -20)
 _STILL_TURNS = (0, -30, -15, 15, 30)

@@ -6,9 +6,12 @@ from typing import Protocol
 import numpy as np
 
 from fer_data.errors import UserError
-from live.blazeface import MODEL, BlazeFaceDetector
-from live.haar import HaarDetector
-from live.yunet import YuNetDetector
+from fer_data.faces.blazeface import MODEL, BlazeFaceDetector
+from fer_data.faces.haar import HaarDetector
+from fer_data.faces.yunet import YuNetDetector
+
+STILL_LONG_SIDE = 960
+"""Longer side, in pixels, at which faces are detected in photographs. Larger than in videos, to find small faces."""
 
 
 class Detector(Protocol):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from live.images import face_crops, reduced_grey, square_patch, to_bgr
+from fer_data.faces.crops import face_crops, reduced_grey, square_patch, to_bgr
 from tests.live.scenes import PEOPLE, scene
 
 
