@@ -25,8 +25,8 @@ from typing import IO, cast
 from pyarrow import fs
 
 from fer_data.containers import HEAD_BYTES
+from fer_data.decoding import MAX_IMAGE_BYTES, BadImage
 from fer_data.errors import UserError
-from fer_data.images import MAX_IMAGE_BYTES, BadImage
 from fer_data.storage import is_remote, one_line, redacted, reported, resolve
 
 # FER-2013's own archives expand threefold. Small archives may be of anything, blank images too.

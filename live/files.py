@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
+import numpy as np
 
+from fer_data.decoding import BadImage, colours
 from fer_data.errors import UserError
 from live.frames import Frame
-from live.images import to_bgr
 from live.sampling import ALL, Every
 from live.urls import read_bytes, without_secrets
 from live.video_file import VIDEO_SUFFIXES, VideoFile
@@ -24,16 +24,13 @@ class ImageFile:
     """A single image, upright as its EXIF data say. Raises UserError when it cannot be read."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._image = without_secrets(name), None
+        self._name = without_secrets(name)
+        self._image: np.ndarray | None
         try:
-            content = read_bytes(name)
-            # Unlike IMREAD_UNCHANGED, these obey the EXIF data.
-            how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-            self._image = to_bgr(cv2.imdecode(content, how)) if content.size else None
-        except (OSError, cv2.error):
-            pass
-        if self._image is None:
-            raise UserError(f"--source {self._name} is not an image that OpenCV can read")
+            self._image = colours(read_bytes(name))
+        except (OSError, BadImage) as error:
+            reason = error if isinstance(error, BadImage) else "cannot be read"
+            raise UserError(f"--source {self._name} is not an image that can be used: it {reason}") from error
 
     def read(self) -> Frame | None:
         """The image, then None."""
