@@ -97,7 +97,7 @@ def _tiff(data: bytes) -> tuple[int, int]:
     order = _TIFF_ORDERS[data[:4]]
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
-    found = {}
+    found: dict[int, int] = {}
     for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, _ = struct.unpack_from(f"{order}HHI", data, at)
         if tag in _TIFF_SIZES:  # Of a tag that occurs twice, the larger one counts.

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 from fer_data.commands import exit_with_code
 from fer_data.storage import absolute, join, redacted
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.tensorflow_environment import quiet, tensorflow_environment
 
 _CONVERTERS_NOTES = ("INFO: Created TensorFlow Lite", "fully_quantize: ")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from fer_models.checkpoint_files import read_card
     from jobs.data import open_data
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     uri = absolute(options.checkpoint)
     card = read_card(uri)
     dataset = open_data(options.data or card.configuration.get("data"), console)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from fer_data.audit import Finding
@@ -26,6 +25,7 @@ from fer_data.parallel import Run, run_on_threads
 from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from fer_data.votes import read_votes
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.data import search_progress
 
 
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jobs.ray_parallel import run_on_ray  # Ray takes a second to import.
 
         run = partial(run_on_ray, workers=options.workers)
-    console = Console(highlight=False)
+    console = PlainConsole()
     with search_progress(console) as progress:
         dataset = prepare(
             options.raw,

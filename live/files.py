@@ -10,9 +10,10 @@ import numpy as np
 
 from fer_data.decoding import BadImage, colours
 from fer_data.errors import UserError
+from fer_data.text import without_secrets
 from live.frames import Frame
 from live.sampling import ALL, Every
-from live.urls import read_bytes, without_secrets
+from live.urls import read_bytes
 from live.video_file import VIDEO_SUFFIXES, VideoFile
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

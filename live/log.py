@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.text import for_spreadsheet
 from live.frames import Frame
 from live.pipeline import Analysis
 from live.recording import claim
@@ -85,7 +86,7 @@ class _Csv:
         self._csv.writeheader()
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        self._csv.writerows(rows)
+        self._csv.writerows({name: for_spreadsheet(value) for name, value in row.items()} for row in rows)
         self._file.flush()
 
     def close(self) -> None:

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import cv2
 
 from fer_data.decoding import read_limited
+from fer_data.errors import UserError
+from fer_data.text import redacted
 
 _TIMEOUT_SECONDS = 5
 MAX_FRAME_PIXELS = 7680 * 4320
@@ -21,12 +23,19 @@ def is_url(source: str) -> bool:
     return "://" in source
 
 
-def without_secrets(source: str) -> str:
-    """A URL without user name, password and query; a path as it is."""
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def check_url(source: str) -> None:
+    """Raises UserError for a URL of which nobody can say what is its user name, password, host and port."""
+    try:
+        parts = urlsplit(source)
+        _ = parts.port  # Raises ValueError where it is no number.
+        if parts.hostname and ("@" in parts.netloc or "@" not in parts.path + parts.fragment or parts.port):
+            return
+    except ValueError:
+        pass
+    raise UserError(
+        f"--source {redacted(source)} is no whole URL: write / as %2F, ? as %3F, # as %23 and @ as %40 "
+        "in a user name or password"
+    )
 
 
 def open_capture(source: str) -> cv2.VideoCapture:

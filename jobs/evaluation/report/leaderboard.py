@@ -11,6 +11,7 @@ from rich.console import Console
 
 from fer_data.errors import UserError
 from fer_data.storage import UNFINISHED, absolute, join, one_line, read_file, redacted, reported, resolve, write_file
+from fer_data.text import for_spreadsheet
 from jobs.evaluation.report.ranking import Row, on_unseen, ranked
 from jobs.evaluation.report.schemas import LEADERBOARD, METRICS
 from jobs.evaluation.report.terminal import figures_table, main_figures
@@ -44,7 +45,7 @@ def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
     _print(ranking, console)
     folder = absolute(out) if out else join(str(Path(absolute(reports[0])).parent), "leaderboard")
     table = pa.Table.from_pylist(ranking, schema=LEADERBOARD)
-    csv = table.to_pandas().to_csv(index=False).encode()
+    csv = table.to_pandas().map(for_spreadsheet).to_csv(index=False).encode()
     _write(folder, {LEADERBOARD_FILE: parquet_bytes(table), "leaderboard.csv": csv})
     return folder
 
