@@ -145,7 +145,7 @@ def tar_members(uri: str) -> Iterator[tuple[str, IO[bytes]]]:
         stream = _Limited(unzipped, uri, size)
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             for count, member in enumerate(archive, 1):
-                archive.members = []  # It would keep every one.
+                archive.members = []  # type: ignore[attr-defined]  # It would keep every one.
                 _check_count(uri, count, size)
                 _check_path(uri, member.name)
                 if member.isdir():
