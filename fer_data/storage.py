@@ -6,6 +6,7 @@ MinIO, moto and the like), GCS from Google's application default credentials.
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -126,9 +127,10 @@ def write_file(uri: str, content: bytes) -> None:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{UNFINISHED}{target.name}")
+        temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{target.name}")
         try:
-            temporary.write_bytes(content)
+            with open(temporary, "xb") as file:  # It must be new: a link there would be followed.
+                file.write(content)
             temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)

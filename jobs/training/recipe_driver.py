@@ -63,6 +63,8 @@ def train_recipe(recipe: str, data: str | None, options: TrainRunOptions, consol
     claim(
         *(folder, RECIPE_FILE, read_file(recipe), "recipe"),
         changed=lambda: [f"stage {name}: {what}" for name, run in runs.items() for what in run.changed()],
+        read=read_recipe,
+        own=(TABLE_FILE, *runs),
         overwrite=options.overwrite,
     )
     _check_teachers(runs)

@@ -8,9 +8,11 @@ curves.png                the same as a picture
 """
 
 import io
+import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from fer_data.storage import (
     join,
     read_file,
     redacted,
+    reported,
     resolve,
     write_file,
 )
@@ -36,6 +39,11 @@ from jobs.training.config import BEFORE_SELECT, TrainConfig
 from jobs.training.schedule import History, best_row
 
 CONFIG_FILE = "config.json"
+OWN = (
+    *("best", "checkpoints", "curves.png", "history.csv", "history.parquet", "mlflow.json", "position"),
+    *("profile", "ray_train", "tensorboard"),
+)
+"""What else a run writes into its folder."""
 _EPOCH = re.compile(r"epoch-(\d{4,})")
 
 
@@ -56,6 +64,8 @@ class RunFolder:
         claim(
             *(self.uri, CONFIG_FILE, config.to_json().encode(), "run"),
             changed=lambda: self.changed(config, data_fingerprint),
+            read=_read_whole,
+            own=OWN,
             overwrite=overwrite,
         )
 
@@ -63,7 +73,7 @@ class RunFolder:
         """In words, what `config` would change in the run that has begun here."""
         latest = self.latest()
         other_data = latest and latest.data_fingerprint != data_fingerprint
-        before = TrainConfig.read(join(self.uri, CONFIG_FILE), absent=BEFORE_SELECT)
+        before = _read_before(join(self.uri, CONFIG_FILE))
         return differences(before, config) + ["the data"] * bool(other_data)
 
     def epochs(self) -> list[int]:
@@ -90,7 +100,10 @@ class RunFolder:
             delete_folder(self.checkpoint(epoch))
         if not is_remote(self.uri):  # Remove what a killed process was writing: this is the only writer now.
             for leftover in Path(self.uri).glob(f"**/{UNFINISHED}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
 
     def publish_best(self, config: TrainConfig, history: History) -> None:
         """Copy the best epoch's model to `best`, unless it is there already."""
@@ -119,15 +132,40 @@ class RunFolder:
         write_file(self.history, frame.to_csv(index=False).encode())
 
 
-def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[], list[str]], overwrite: bool) -> None:
+def _read_before(uri: str) -> TrainConfig:
+    """The configuration of a run, of this or an earlier version."""
+    return TrainConfig.read(uri, absent=BEFORE_SELECT)
+
+
+def _read_whole(uri: str) -> None:
+    """Raises UserError unless the file at `uri` is the configuration of a run, which names every field."""
+    _read_before(uri)
+    if not {"model", "epochs", "optimizer"} <= json.loads(read_file(uri)).keys():
+        raise UserError(f"{redacted(uri)}: not the configuration of a run")
+
+
+def claim(
+    uri: str,
+    name: str,
+    content: bytes,
+    what: str,
+    *,
+    changed: Callable[[], list[str]],
+    read: Callable[[str], object],
+    own: Collection[str],
+    overwrite: bool,
+) -> None:
     """Begin, or go on with, a folder of a run or sweep: its file `name` says in `content` what it computes.
 
-    Raises UserError if the folder holds something else, or if its settings have `changed`.
+    Raises UserError if the folder holds something else, or if its settings have `changed`. With `overwrite` the folder
+    is removed, if `read` can read its file `name` and it holds nothing but that and what matches a pattern of `own`.
     """
     begun = exists(join(uri, name))
     if not begun and not is_vacant(uri):
         raise UserError(f"{redacted(uri)} exists and is not a {what}: choose another --name")
     if overwrite:
+        if begun:
+            _check_own(uri, name, what, read, {name, *own})
         delete_folder(uri)
     elif begun and (differ := changed()):
         raise UserError(
@@ -135,6 +173,19 @@ def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[
             "discard it with --overwrite"
         )
     write_file(join(uri, name), content)
+
+
+def _check_own(uri: str, name: str, what: str, read: Callable[[str], object], own: Collection[str]) -> None:
+    """Raises UserError where the folder may be somebody else's, or hold what is."""
+    try:
+        read(join(uri, name))
+    except UserError as error:
+        raise UserError(f"{error}: this is no {what}, and is not overwritten") from None
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        found = sorted(entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(path)))
+    if strange := [entry for entry in found if not any(fnmatch(entry, each) for each in (*own, f"{UNFINISHED}*"))]:
+        raise UserError(f"{redacted(uri)} holds {strange[0]}, which no {what} writes: it is not overwritten")
 
 
 def history_frame(rows: History) -> pd.DataFrame:

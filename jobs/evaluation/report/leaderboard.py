@@ -107,8 +107,9 @@ def _print(ranking: Sequence[Row], console: Console) -> None:
 
 def _write(folder: str, files: dict[str, bytes]) -> None:
     path = Path(folder)
-    mine = {*files, *(UNFINISHED + name for name in files)}
-    if path.exists() and (not path.is_dir() or any(entry.name not in mine for entry in path.iterdir())):
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    strange = {name for name in names - files.keys() if not name.startswith(UNFINISHED)}
+    if path.exists() and (not path.is_dir() or strange):
         raise UserError(f"{folder} holds something other than a ranking: choose another --out")
     for name, content in files.items():
         write_file(join(folder, name), content)
