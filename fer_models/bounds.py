@@ -31,10 +31,21 @@ def build_within_bounds(build: Callable[[], keras.Model], where: str, file_bytes
     return model
 
 
+def check_layers(config: Any, where: str) -> None:
+    """Raises UserError for a configuration of more than MAX_LAYERS layers, each of which takes time to build."""
+    count, left = 0, [config]
+    while left:
+        value = left.pop()
+        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        layers = value.get("layers") if isinstance(value, dict) else None
+        count += len(layers) if isinstance(layers, list) else 0
+        left += inner
+    if count > MAX_LAYERS:
+        raise UserError(f"{where}: {count:,} layers; at most {MAX_LAYERS:,} are read")
+
+
 def _check(model: keras.Model, where: str, file_bytes: int) -> None:
     layers = list(_leaves(model))
-    if len(layers) > MAX_LAYERS:
-        raise UserError(f"{where}: {len(layers):,} layers; at most {MAX_LAYERS:,} are read")
     parameters = model.count_params()
     if parameters > max(SMALL_PARAMETERS, file_bytes):
         raise UserError(f"{where}: {parameters:,} parameters do not fit into a file of {file_bytes:,} bytes: refused")

@@ -10,7 +10,7 @@ import numpy as np
 
 from fer_data.errors import UserError
 from fer_data.storage import join, one_line, redacted
-from fer_models.bounds import build_within_bounds
+from fer_models.bounds import build_within_bounds, check_layers
 from fer_models.card import Card
 from fer_models.checkpoint_files import MODEL_FILE, STATE_FILE, publish_checkpoint, read_card, read_verified
 from fer_models.foreign_files import parse_archive
@@ -41,6 +41,7 @@ def load_model(uri: str) -> tuple[keras.Model, Card]:
     where = redacted(uri)
     archive = parse_archive(content, where)
     check_arrays(archive.weights, where)
+    check_layers(archive.config, where)
     with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
         path = Path(folder) / MODEL_FILE
         path.write_bytes(content)

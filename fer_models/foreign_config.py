@@ -11,7 +11,7 @@ import keras
 
 from fer_data.errors import UserError
 from fer_data.storage import one_line, printable
-from fer_models.bounds import build_within_bounds
+from fer_models.bounds import build_within_bounds, check_layers
 
 CONTAINERS = ("Sequential", "Functional", "Model")
 # fmt: off
@@ -41,6 +41,7 @@ def rebuild(config: Any, where: str, file_bytes: int) -> keras.Model:
     configuration that Keras cannot rebuild or that is out of bounds.
     """
     try:
+        check_layers(config, where)
         clean = _container(config, where)
 
         def build() -> keras.Model:

@@ -33,8 +33,8 @@ def check_url(source: str) -> None:
     except ValueError:
         pass
     raise UserError(
-        f"--source {redacted(source)} is no whole URL: write / as %2F, ? as %3F, # as %23 and @ as %40 "
-        "in a user name or password"
+        f"--source {redacted(source)} is no whole URL: in a user name or password, write / ? # and at signs "
+        "as %2F %3F %23 and %40"
     )
 
 
