@@ -262,7 +262,7 @@ def exports() -> Iterator[Input]:
 def texts() -> Iterator[Input]:
     card = json.loads((RELEASED / "card.json").read_text())
     name = next(iter(card["sha256"]))
-    for key, value in {
+    changes = {
         "epoch": 10**18,
         "epoch 2": -1,
         "parameters": 10**30,
@@ -277,15 +277,14 @@ def texts() -> Iterator[Input]:
         "model": ["cnn"],
         "\x1b[2J\nerror: forged": 1,
         "[link=http://evil]x[/link]": 1,
-    }.items():
-        yield (
-            "card",
-            f"{len(key)}{key[:6].strip()}.json".replace("\x1b", ""),
-            json.dumps(card | {key.split(" ")[0] if key[0].isalpha() else key: value}).encode(),
-        )
-    for text in (b"", b"[]", b"{", b"[" * 10**5, b"\xff\xfe", b'{"epoch": 1e999}', b"null", b"9" * 10**5):
-        yield "card", f"{len(text)}.json", text
-        yield "config", f"{len(text)}.config.json", text
+    }
+    for number, (key, value) in enumerate(changes.items()):
+        changed = card | {key.split(" ")[0] if key[0].isalpha() else key: value}
+        yield "card", f"{number}.card.json", json.dumps(changed).encode()
+    odd = (b"", b"[]", b"{", b"[" * 10**5, b"\xff\xfe", b'{"epoch": 1e999}', b"null", b"9" * 10**5)
+    for number, text in enumerate(odd):
+        yield "card", f"{number}.json", text
+        yield "config", f"{number}.config.json", text
     stage = '[[stage]]\nname = "a"\nmodel = "cnn"\n'
     for number, text_ in enumerate((
         "", "[[stage]]", stage * 2, "a = " + "[" * 5000, stage + "epochs = 1" + "0" * 5000, stage + "epochs = nan",
@@ -295,15 +294,3 @@ def texts() -> Iterator[Input]:
     )):  # fmt: skip
         yield "recipe", f"{number}.toml", text_.encode()
         yield "class_map", f"{number}.map.toml", text_.encode()
-
-
-ADDRESSES = (
-    "", " ", "a\0b", "file://[x", "file://[::1", "s3://", "s3:///x", "gs://", "S3://", "s3://KEY:SEC/RET@bucket/x",
-    "s3://KEY:SEC?RET@bucket", "s3://a b/x", "s3://bucket/x?token=SECRET", "http://[::1/x", "ftp://user:SECRET@h/x",
-    "gs://KEY:SECRET@b", "s3://\x1b[2J/x", "file:///%00", "x://y", "s3://-/x", "//KEY:SECRET@host",
-)  # fmt: skip
-SOURCES = (
-    "http://[::1/x", "http://user:SEC/RET@127.0.0.1:1/x.jpg", "http://127.0.0.1:1/x.jpg", "rtsp://u:SECRET@[::1",
-    "file:///etc/passwd", "concat:/etc/passwd", "http://127.0.0.1:99999/x", "/nonexistent/\x1b[2J", "ftp://x/y",
-    "http://user:SECRET@127.0.0.1:1/a.png?x=SECRET", "gopher://x", "data://text",
-)  # fmt: skip

@@ -20,6 +20,17 @@ FAMILIES = {
     "texts": inputs.texts,
 }
 
+ADDRESSES = (
+    "", " ", "a\0b", "file://[x", "file://[::1", "s3://", "s3:///x", "gs://", "S3://", "s3://KEY:SEC/RET@bucket/x",
+    "s3://KEY:SEC?RET@bucket", "s3://a b/x", "s3://bucket/x?token=SECRET", "http://[::1/x", "ftp://user:SECRET@h/x",
+    "gs://KEY:SECRET@b", "s3://\x1b[2J/x", "file:///%00", "x://y", "s3://-/x", "//KEY:SECRET@host",
+)  # fmt: skip
+SOURCES = (
+    "http://[::1/x", "http://user:SEC/RET@127.0.0.1:1/x.jpg", "http://127.0.0.1:1/x.jpg", "rtsp://u:SECRET@[::1",
+    "file:///etc/passwd", "concat:/etc/passwd", "http://127.0.0.1:99999/x", "/nonexistent/\x1b[2J", "ftp://x/y",
+    "http://user:SECRET@127.0.0.1:1/a.png?x=SECRET", "gopher://x", "data://text",
+)  # fmt: skip
+
 
 def read(asked: list[tuple[str, str]], folder: Path) -> list[tuple[str, str, dict]]:
     """What a process that reads all of them says of each."""
@@ -38,7 +49,8 @@ def read(asked: list[tuple[str, str]], folder: Path) -> list[tuple[str, str, dic
     lines = [json.loads(line) for line in child.stdout.splitlines()]
     assert child.returncode == 0, f"died of {asked[len(lines)]}: {child.stderr[-500:]}"
     assert "\x1b" not in child.stderr
-    assert list(scratch.iterdir()) == []
+    # ONNX Runtime makes this file when it is loaded, whatever it reads.
+    assert {path.name for path in scratch.iterdir()} <= {".ses"}
     return lines
 
 
@@ -72,7 +84,7 @@ def test_a_hostile_file_is_refused_in_one_line_soon_and_in_little_memory(family,
 
 
 def test_no_address_ends_in_a_traceback_or_tells_a_secret(tmp_path):
-    asked = [("place", uri) for uri in inputs.ADDRESSES] + [("source", uri) for uri in inputs.SOURCES]
+    asked = [("place", uri) for uri in ADDRESSES] + [("source", uri) for uri in SOURCES]
     said = read(asked, tmp_path)
     assert faults(said) == []
     for kind, place, what in said:
@@ -81,5 +93,5 @@ def test_no_address_ends_in_a_traceback_or_tells_a_secret(tmp_path):
 
 
 def test_there_are_at_least_two_hundred():
-    count = sum(len(list(make())) for make in FAMILIES.values()) + len(inputs.ADDRESSES) + len(inputs.SOURCES)
+    count = sum(len(list(make())) for make in FAMILIES.values()) + len(ADDRESSES) + len(SOURCES)
     assert count >= 200
