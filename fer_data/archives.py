@@ -7,6 +7,7 @@ are archives that would expand beyond all proportion, whatever sizes they declar
 import gzip
 import io
 import lzma
+import re
 import shutil
 import stat
 import struct
@@ -20,18 +21,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO, cast
+from typing import IO, Any, NoReturn, cast
 
 from pyarrow import fs
 
 from fer_data.containers import HEAD_BYTES
+from fer_data.decoding import MAX_IMAGE_BYTES, BadImage
 from fer_data.errors import UserError
-from fer_data.images import MAX_IMAGE_BYTES, BadImage
 from fer_data.storage import is_remote, one_line, redacted, reported, resolve
 
 # FER-2013's own archives expand threefold. Small archives may be of anything, blank images too.
 MAX_EXPANSION = 100
 ALWAYS_ALLOWED = 256 * 2**20
+MEMBERS_ALWAYS_ALLOWED, BYTES_OF_A_MEMBER = 5_000, 256
+"""Files in an archive: so many, and one more for each 256 bytes that it has. Even an image of 48x48 has more."""
+MAX_EXTENDED_HEADER = 8192
+"""Bytes. Such a header holds a long path, times and sizes."""
+_DIGITS = re.compile(rb"\d{64}")
+_EXTENDED = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 
 # What zipfile, tarfile and gzip raise when fed anything but a whole archive.
 _DAMAGE = (
@@ -82,6 +92,7 @@ class Zip:
             if member.filename in seen:
                 raise UserError(f"{self.where}: {_shown(member.filename)} occurs twice: which one is meant?")
             seen.add(member.filename)
+        _check_count(self.uri, len(members), self.size)
         _check_expansion(self.uri, sum(member.file_size for member in members), self.size)
         return [member.filename for member in members if not member.is_dir()]
 
@@ -132,8 +143,10 @@ def tar_members(uri: str) -> Iterator[tuple[str, IO[bytes]]]:
         zipped = head.peek(2)[:2] == b"\x1f\x8b"
         unzipped = gzip.GzipFile(fileobj=head) if zipped else head
         stream = _Limited(unzipped, uri, size)
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+            for count, member in enumerate(archive, 1):
+                archive.members = []  # type: ignore[attr-defined]  # It would keep every one.
+                _check_count(uri, count, size)
                 _check_path(uri, member.name)
                 if member.isdir():
                     continue
@@ -202,6 +215,49 @@ def _file_info(uri: str) -> fs.FileInfo:
     return info
 
 
+class _Header(tarfile.TarInfo):
+    """A header of a tar. Raises ReadError for one that makes the library read much before any path is known.
+
+    Python 3.11 takes quadratic time for digits in an extended header, and for the map of a sparse file.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENDED and header.size > MAX_EXTENDED_HEADER:
+            raise tarfile.ReadError(f"an extended header of {header.size:,} bytes")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse file")
+        return header
+
+    def _proc_pax(self, archive: Any) -> Any:
+        stream, body = archive.fileobj, archive.fileobj.read(self._block(self.size))  # type: ignore[attr-defined]
+        if _DIGITS.search(body):
+            raise tarfile.ReadError("a number of 64 digits or more in an extended header")
+        archive.fileobj = _Again(body, stream)
+        try:
+            return super()._proc_pax(archive)  # type: ignore[misc]
+        finally:
+            archive.fileobj = stream
+
+    def _proc_gnusparse_10(self, *_: object) -> NoReturn:
+        raise tarfile.ReadError("a sparse file")
+
+
+class _Again:
+    """`stream`, of which `body` has been read: that comes once more."""
+
+    def __init__(self, body: bytes, stream: Any) -> None:
+        self._body, self._stream = body, stream
+
+    def read(self, count: int) -> bytes:
+        body, self._body = self._body, b""
+        return body or self._stream.read(count)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Limited(io.RawIOBase):
     """A stream that refuses to yield more than an archive of `size` bytes may expand to."""
 
@@ -220,6 +276,11 @@ def _check_path(uri: str, name: str) -> None:
     if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/") or "\0" in path:
         where = redacted(uri)
         raise UserError(f"{where}: {_shown(name)} is an absolute path or has '..': the archive is not safe")
+
+
+def _check_count(uri: str, count: int, size: int) -> None:
+    if count > MEMBERS_ALWAYS_ALLOWED + size // BYTES_OF_A_MEMBER:
+        raise UserError(f"{redacted(uri)} has {count:,} files or more in {size:,} bytes: no data set does that")
 
 
 def _check_expansion(uri: str, expanded: int, size: int) -> None:

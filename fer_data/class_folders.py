@@ -21,10 +21,10 @@ from hashlib import blake2b
 import numpy as np
 
 from fer_data.containers import Container, Reader
+from fer_data.decoding import BadImage, is_image
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.image_files import NO_IMAGE, is_litter, is_named_image, no_image
-from fer_data.images import BadImage, is_image
 from fer_data.reading import Reading
 from fer_data.rows import PIXELS, USAGES, Decoded, rows_table
 from fer_data.storage import printable

@@ -112,7 +112,7 @@ def _from_file(uri: str) -> dict[str, str]:
         raise UserError(f"{where}: there is no such map: give {', '.join(PUBLISHED)}, or a TOML file")
     try:
         lines = tomllib.loads(read_file(uri, MAX_MAP_BYTES).decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f'{where} is no TOML file ({printable(str(error))}): give lines such as 7 = "ignore"'
         ) from error

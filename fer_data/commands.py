@@ -11,11 +11,13 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from fer_data.errors import UserError
+from fer_data.text import plain
 
 Options = TypeVar("Options")
 
@@ -129,6 +131,9 @@ def exit_with_code(main: Callable[[], object]) -> None:
     except BrokenPipeError:  # The reader of the output closed it, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception:  # A bug. Its traceback may quote what must not be printed, as every message may.
+        print("\n".join(map(plain, traceback.format_exc().splitlines())), file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt as stopped:  # It may say where the command stands.
-        print(": ".join(["interrupted", *map(str, stopped.args)]), file=sys.stderr)
+        print(plain(": ".join(["interrupted", *map(str, stopped.args)])), file=sys.stderr)
         sys.exit(143 if isinstance(stopped, Terminated) else 130)

@@ -10,8 +10,8 @@ from typing import IO, Protocol
 
 from pyarrow import fs
 
+from fer_data.decoding import BadImage, read_limited
 from fer_data.errors import UserError
-from fer_data.images import MAX_IMAGE_BYTES, BadImage
 from fer_data.storage import is_remote, join, opened, printable, redacted, reported, resolve
 
 HEAD_BYTES = 1024
@@ -110,9 +110,7 @@ class Folder:
         self._check(path)
         try:
             with filesystem.open_input_file(full_path) as file:
-                if limit is None and file.size() > MAX_IMAGE_BYTES:
-                    raise BadImage(f"has {file.size():,} bytes: too large an image")
-                return file.read(limit)
+                return read_limited(file) if limit is None else file.read(limit)
         except OSError as error:
             if not is_remote(self.uri):
                 raise BadImage("cannot be read from the disk") from error

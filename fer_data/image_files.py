@@ -1,7 +1,7 @@
 """Which files of a tree are images, by their names and content, and which are none of the user's."""
 
 from fer_data.containers import Container
-from fer_data.images import BadImage, is_image
+from fer_data.decoding import BadImage, is_image
 
 NO_IMAGE = "is no image"
 _IMAGE_NAMES = (

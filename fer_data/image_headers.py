@@ -6,6 +6,11 @@ _TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
+_JPEG_MISPLACED = (0x00, 0xD8, 0xD9, 0xDA)
+"""A stuffed byte, the start and the end of an image, and a scan: none may come before the start of a frame."""
+_TIFF_SIZES = (256, 257, 322, 323)
+"""Tags of the width and height of an image and of its tiles."""
+_TIFF_NUMBERS = {1: "B", 3: "H", 4: "I"}
 
 
 def kind_of(head: bytes) -> str | None:
@@ -41,14 +46,18 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         raise ValueError("is a truncated JPEG image")
     position = 2
     while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == 0xFF:  # padding before a marker
             position += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # TEM and RST have no parameters.
+            position += 2
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
             height, width = struct.unpack_from(">HH", data, position + 5)
             return width, height
+        elif marker in _JPEG_MISPLACED or length < 2:
+            break
         else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+            position += 2 + length
     raise ValueError("is a damaged JPEG image")
 
 
@@ -88,10 +97,12 @@ def _tiff(data: bytes) -> tuple[int, int]:
     order = _TIFF_ORDERS[data[:4]]
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
-    found = {}
+    found: dict[int, int] = {}
     for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, _ = struct.unpack_from(f"{order}HHI", data, at)
-        found[tag] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, at + 8)[0]
+        if tag in _TIFF_SIZES:  # Of a tag that occurs twice, the larger one counts.
+            (value,) = struct.unpack_from(f"{order}{_TIFF_NUMBERS[kind]}", data, at + 8)
+            found[tag] = max(value, found.get(tag, 0))
     width, height = found[256], found[257]
     return max(width, found.get(322, 0)), max(height, found.get(323, 0))
 

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from fer_data.archives import TooLarge
 from fer_data.containers import Reader
 from fer_data.csv_rows import face_of, fields_of
+from fer_data.decoding import MAX_IMAGE_BYTES, BadImage, colours
 from fer_data.errors import StorageError
 from fer_data.faces.crops import face_crops
 from fer_data.faces.photographs import find_faces
-from fer_data.images import MAX_IMAGE_BYTES, BadImage, grey_face, photograph
+from fer_data.images import grey_face
 from fer_data.parallel import in_order
 from fer_data.rows import PIXELS, SIDE
 from fer_data.storage import absolute, is_remote, join, one_line, reported, resolve
@@ -252,14 +253,14 @@ def _pixels(value: pa.Scalar) -> np.ndarray | str:
 def _faces_in(data: bytes, detect: bool) -> list[Face]:
     if not detect:
         return [(None, grey_face(data, resize=True))]
-    boxes, crops = find_faces(photograph(data))
+    boxes, crops = find_faces(colours(data))
     return [(box.tolist(), crop) for box, crop in zip(boxes, crops, strict=True)]
 
 
 def _shown(data: bytes, box: Box) -> np.ndarray:
     if box is None:
         return grey_face(data, resize=True)
-    return face_crops(photograph(data), np.array([box]))[0, :, :, 0]
+    return face_crops(colours(data), np.array([box]))[0, :, :, 0]
 
 
 @dataclass

@@ -19,9 +19,9 @@ from pyarrow import fs
 from fer_data.archives import open_zip
 from fer_data.containers import REMOTE_READS, Container, Folder
 from fer_data.csv_rows import BLOCK_BYTES, MAX_HEADER_BYTES, MAX_LINE_BYTES, named_columns
+from fer_data.decoding import is_image
 from fer_data.errors import UserError
 from fer_data.image_files import NO_IMAGE, is_litter, is_named_image, no_image
-from fer_data.images import is_image
 from fer_data.picture_pieces import CsvPart, Listed, ParquetPart, PictureFiles, Piece
 from fer_data.storage import absolute, is_remote, join, opened, printable, read_file, redacted, reported, resolve
 

@@ -19,8 +19,8 @@ from fer_data.archives import gunzipped, open_zip
 from fer_data.class_folders import image_chunks, image_files, image_of_class
 from fer_data.containers import Container, Folder
 from fer_data.csv_rows import COLUMNS, EXPECTED, MAX_HEADER_BYTES, columns_of, csv_blocks, wrong_header
+from fer_data.decoding import BadImage
 from fer_data.errors import UserError
-from fer_data.images import BadImage
 from fer_data.reading import AS_IT_IS, Reading
 from fer_data.rows import Decoded
 from fer_data.storage import absolute, opened, printable, redacted, reported, resolve

@@ -6,6 +6,7 @@ MinIO, moto and the like), GCS from Google's application default credentials.
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,9 +18,30 @@ from urllib.parse import unquote, urlsplit
 from pyarrow import ArrowException, fs
 
 from fer_data.errors import StorageError, UserError
+from fer_data.text import one_line, printable, redacted
+
+__all__ = [
+    "UNFINISHED",
+    "absolute",
+    "delete_folder",
+    "exists",
+    "is_remote",
+    "is_vacant",
+    "join",
+    "one_line",
+    "opened",
+    "printable",
+    "read_file",
+    "redacted",
+    "reported",
+    "resolve",
+    "write_file",
+]
+# `one_line`, `printable` and `redacted` are of `text`: whoever reads a file names it in messages.
 
 UNFINISHED = ".writing-"
 """The prefix of files and folders that are still being written."""
+_BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -43,7 +65,10 @@ def absolute(uri: str | os.PathLike[str]) -> str:
         scheme, _, path = text.partition("://")
         return f"{scheme}://{path.rstrip('/')}"
     match = _SCHEME.match(text)
-    local = unquote(urlsplit(text).path) if match else text
+    try:
+        local = unquote(urlsplit(text).path) if match else text
+    except ValueError as error:
+        raise UserError(f"{text} is no URL of a file: {error}") from None
     return os.path.abspath(Path(local).expanduser())
 
 
@@ -57,24 +82,14 @@ def resolve(uri: str | os.PathLike[str]) -> tuple[fs.FileSystem, str]:
         return _local(), text
     scheme, _, path = text.partition("://")
     bucket = path.partition("/")[0]
+    if not bucket:
+        raise UserError(f"{redacted(text)}: the URI names no bucket ({scheme}://BUCKET/PATH)")
     if scheme.lower() not in ("s3", "gs"):
         raise UserError(f"{redacted(text)}: paths are local, s3:// or gs://, not {scheme}://")
-    if "@" in bucket or "?" in path:
+    if "?" in path or not re.fullmatch(_BUCKET, bucket):
         raise UserError(f"{redacted(text)}: keys, region and endpoint belong in the environment")
-    if not bucket:
-        raise UserError(f"{text}: the URI names no bucket ({scheme}://BUCKET/PATH)")
     environment = tuple((name, os.environ.get(name, "")) for name in _S3_VARIABLES)
     return (_s3(environment) if scheme.lower() == "s3" else _gcs()), path
-
-
-def redacted(uri: str) -> str:
-    """`uri` without user, password or query, on one line: fit for messages, manifests and logs."""
-    return printable(re.sub(r"//[^/@]*@", "//", uri.split("?")[0]) if is_remote(uri) else uri)
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and the like escaped, so that a file name cannot break a message."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def join(uri: str, *names: str) -> str:
@@ -112,9 +127,10 @@ def write_file(uri: str, content: bytes) -> None:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{UNFINISHED}{target.name}")
+        temporary = target.with_name(f"{UNFINISHED}{uuid.uuid4().hex}-{target.name}")
         try:
-            temporary.write_bytes(content)
+            with open(temporary, "xb") as file:  # It must be new: a link there would be followed.
+                file.write(content)
             temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -160,18 +176,15 @@ def reported(uri: str, doing: str = "read") -> Iterator[None]:
     except UnicodeError as error:
         raise UserError(f"{redacted(uri)} holds a file name that is not UTF-8: rename it") from error
     except (OSError, ArrowException) as error:
-        raise StorageError(f"cannot {doing} {redacted(uri)}: {_why(error)}") from error
+        why = _why(error)
+        if is_remote(uri) and "@" in uri:  # A store quotes the key, which may be half of a password.
+            why = re.sub("'.*'", "'…'", why)
+        raise StorageError(f"cannot {doing} {redacted(uri)}: {why}") from error
 
 
 def _why(error: Exception) -> str:
     """What the system says, without its number and the path."""
     return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-
-
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """What `error` says, on one line of at most `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 _S3_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")

@@ -9,8 +9,8 @@ from typing import IO, cast
 
 from fer_data.archives import check_image_size, damage_reported, tar_members
 from fer_data.containers import HEAD_BYTES
+from fer_data.decoding import is_image
 from fer_data.errors import UserError
-from fer_data.images import is_image
 from fer_data.storage import printable, redacted, reported
 
 _BLOCK = 2**22

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+import math
+import re
 import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +16,8 @@ from fer_data.errors import UserError
 from fer_data.validation import validated
 
 FORMAT_VERSION = 1
+MAX_EPOCH, MAX_PARAMETERS = 10**9, 10**11
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 _PACKAGES = ("ray", "tensorflow", "keras", "numpy")
 
 
@@ -46,18 +50,31 @@ class Card:
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+        finite = [{k: v if _finite({k: v}) else None for k, v in row.items()} for row in self.metrics]
+        return json.dumps(asdict(self) | {"metrics": finite}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "Card":
         """Raises UserError, naming `where`, when `text` is not a card of this format."""
         card = validated(cls, text, f"{where}: not a checkpoint card")
+        for wrong, what in (
+            (not 0 <= card.epoch <= MAX_EPOCH, "epoch"),
+            (not 0 <= card.parameters <= MAX_PARAMETERS, "parameters"),
+            (not all(_PLAIN_NAME.fullmatch(name) for name in card.sha256), "sha256 names a file outside of the folder"),
+            (not all(map(_finite, card.metrics)), "metrics: not finite"),
+        ):
+            if wrong:
+                raise UserError(f"{where}: not a checkpoint card: {what}")
         if card.format_version > FORMAT_VERSION:
             raise UserError(
                 f"{where}: written by a newer version (format {card.format_version}, "
                 f"this one reads {FORMAT_VERSION}); update this package"
             )
         return card
+
+
+def _finite(row: dict[str, Any]) -> bool:
+    return all(not isinstance(value, float) or math.isfinite(value) for value in row.values())
 
 
 def package_versions() -> dict[str, str]:

@@ -10,8 +10,11 @@ import numpy as np
 
 from fer_data.errors import UserError
 from fer_data.storage import join, one_line, redacted
+from fer_models.bounds import build_within_bounds, check_layers
 from fer_models.card import Card
 from fer_models.checkpoint_files import MODEL_FILE, STATE_FILE, packed, publish_checkpoint, read_card, read_verified
+from fer_models.foreign_files import parse_archive
+from fer_models.hdf5 import check_arrays
 
 
 def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, np.ndarray] | None = None) -> Card:
@@ -33,13 +36,23 @@ def load_model(uri: str) -> tuple[keras.Model, Card]:
     """
     card = read_card(uri)
     content = read_verified(uri, card, MODEL_FILE)
+    where = redacted(uri)
+    archive = parse_archive(content, where)
+    check_arrays(archive.weights, where)
+    check_layers(archive.config, where)
     with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
         path = Path(folder) / MODEL_FILE
         path.write_bytes(content)
         try:
-            return keras.models.load_model(path, compile=False, safe_mode=True), card
-        except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
-            raise UserError(f"{redacted(uri)}: Keras cannot load the model: {one_line(error)}") from error
+            model = build_within_bounds(
+                lambda: keras.saving.deserialize_keras_object(archive.config, safe_mode=True), where, len(content)
+            )
+            model.load_weights(path)
+        except UserError:
+            raise
+        except Exception as error:  # On a damaged or strange configuration Keras raises exceptions of any type.
+            raise UserError(f"{where}: Keras cannot load the model: {one_line(error)}") from error
+    return model, card
 
 
 def load_training_state(uri: str) -> tuple[dict[str, np.ndarray], Card]:

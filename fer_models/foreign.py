@@ -74,11 +74,11 @@ def read_foreign(uri: str) -> keras.Model:
     where, content = redacted(uri), read_file(uri, MAX_BYTES)
     if content.startswith(ZIP_MAGIC):
         archive = parse_archive(content, where)
-        model = rebuild(archive.config, where)
+        model = rebuild(archive.config, where, len(content))
         assign_archive_weights(model, archive.config, archive.weights, where)
     elif content.startswith(HDF5_MAGIC):
         whole = parse_whole_model(content, where)
-        model = rebuild(whole.config, where)
+        model = rebuild(whole.config, where, len(content))
         assign_whole_model_weights(model, whole.weights, where)
     else:
         raise UserError(f"{where} is neither a checkpoint folder nor a model in .keras or .h5")

@@ -11,6 +11,7 @@ import keras
 
 from fer_data.errors import UserError
 from fer_data.storage import one_line, printable
+from fer_models.bounds import build_within_bounds, check_layers
 from fer_models.foreign_operations import OPERATIONS, VALUES, in_keras_3, is_operation, node_in_keras_3
 
 CONTAINERS = ("Sequential", "Functional", "Model")
@@ -36,17 +37,22 @@ _ONLY_TRAINING = ("_initializer", "_regularizer", "_constraint")
 _OBSOLETE = {"batch_input_shape", "dtype", "registered_name", "quantization_config", "input_shape"}
 
 
-def rebuild(config: Any, where: str) -> keras.Model:
-    """The model that `config` (Keras 2 or 3, from an archive or HDF5) describes, in float32, with new weights.
+def rebuild(config: Any, where: str, file_bytes: int) -> keras.Model:
+    """The model that `config` (Keras 2 or 3, from a file of `file_bytes`) describes, in float32, with new weights.
 
     Raises UserError for code (Lambda layers, custom classes and functions), for layers not in LAYERS, and for a
-    configuration that Keras cannot rebuild.
+    configuration that Keras cannot rebuild or that is out of bounds.
     """
     try:
+        check_layers(config, where)
         clean = _container(config, where)
-        model = keras.saving.deserialize_keras_object(clean, safe_mode=True)
-        _ = model.inputs, model.outputs  # A Sequential model that states no input shape has neither.
-        return model
+
+        def build() -> keras.Model:
+            model = keras.saving.deserialize_keras_object(clean, safe_mode=True)
+            _ = model.inputs, model.outputs  # A Sequential model that states no input shape has neither.
+            return model
+
+        return build_within_bounds(build, where, file_bytes)
     except UserError:
         raise
     except Exception as error:  # On a damaged configuration Keras raises exceptions of any type.

@@ -15,8 +15,12 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
-_LIMITS = {CONFIG_FILE: 16 << 20, WEIGHTS_FILE: MAX_BYTES, "metadata.json": 1 << 20}
+_LIMITS = {CONFIG_FILE: 2 << 20, WEIGHTS_FILE: MAX_BYTES, "metadata.json": 1 << 20}
 """The parts of a `.keras` archive of ordinary layers, and the maximum bytes of each."""
+
+
+_ALWAYS_ALLOWED = 40 << 20
+"""Bytes of a part, however small it is in the archive."""
 
 
 class ModelFile(NamedTuple):
@@ -50,7 +54,9 @@ def parse_archive(content: bytes, where: str) -> ModelFile:
             if len(set(names)) != len(names):
                 raise UserError(f"{where}: the archive holds a part twice: refused")
             for info in archive.infolist():
-                if info.file_size > _LIMITS[info.filename]:
+                # Weights hardly shrink.
+                most = max(_ALWAYS_ALLOWED, 4 * info.compress_size)
+                if info.file_size > min(_LIMITS[info.filename], most):
                     raise UserError(f"{where}: {info.filename} has {info.file_size / 1e6:,.0f} MB: refused")
             # ZipFile reads each part only up to its stated size.
             config, weights = archive.read(CONFIG_FILE), archive.read(WEIGHTS_FILE)

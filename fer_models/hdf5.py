@@ -18,6 +18,9 @@ from fer_data.storage import one_line
 MAX_BYTES = 1 << 30
 """Limit for one file, and for the arrays in it: ResNet-50 with the state of Adam has 284 MB."""
 
+_ALWAYS_ALLOWED = 40 << 20
+"""Bytes of arrays in a file of any size."""
+
 LayerWeights = dict[str, list[tuple[str, np.ndarray]]]
 """For each layer, in the file's order, the full names (`conv1_conv/kernel:0`) and values of its weights."""
 
@@ -36,7 +39,7 @@ def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeig
     weights are left out. Raises UserError for a damaged file and for any other HDF5 file.
     """
     with _opened(content, where) as file:
-        datasets = _float_datasets(file, where)
+        datasets = _float_datasets(file, where, len(content))
         groups = _groups(file)
         if group not in groups:
             raise UserError(f"{where}: an HDF5 file without {group}: not a Keras model")
@@ -52,6 +55,8 @@ def read_layer_weights(content: bytes, where: str, group: str = "") -> LayerWeig
             for name in weights:
                 if f"{path}/{name}" not in datasets:
                     raise UserError(f"{where}: the weight {name} of the layer {layer} is missing")
+            if layer in layers or len(weights) != len(set(weights)):  # Each would be read once more.
+                raise UserError(f"{where}: the weights of the layer {layer} are named twice: refused")
             if weights:
                 layers[layer] = [(name, datasets[f"{path}/{name}"][()]) for name in weights]
         return layers
@@ -65,11 +70,17 @@ def read_archive_weights(content: bytes, where: str) -> dict[str, list[np.ndarra
     """
     with _opened(content, where) as file:
         layers: dict[str, dict[int, h5py.Dataset]] = {}
-        for path, dataset in _float_datasets(file, where).items():
+        for path, dataset in _float_datasets(file, where, len(content)).items():
             layer, _, number = path.rpartition("/vars/")
             if layer.startswith("layers/") and number.isdecimal():
                 layers.setdefault(layer, {})[int(number)] = dataset
         return {layer: [found[i][()] for i in sorted(found)] for layer, found in layers.items()}
+
+
+def check_arrays(content: bytes, where: str) -> None:
+    """Raises UserError for an HDF5 file that is damaged, or whose arrays are outside of it or too large."""
+    with _opened(content, where) as file:
+        _float_datasets(file, where, len(content))
 
 
 @contextmanager
@@ -88,8 +99,8 @@ def _groups(file: h5py.File) -> dict[str, h5py.Group]:
     return found
 
 
-def _float_datasets(file: h5py.File, where: str) -> dict[str, h5py.Dataset]:
-    """Every array of floats by its path; h5py visits only the file itself and follows no links."""
+def _float_datasets(file: h5py.File, where: str, file_bytes: int) -> dict[str, h5py.Dataset]:
+    """Every array of floats by its path, within bounds; h5py visits only the file itself and follows no links."""
     found: dict[str, h5py.Dataset] = {}
 
     def visit(path: str, item: Any) -> None:
@@ -100,8 +111,9 @@ def _float_datasets(file: h5py.File, where: str) -> dict[str, h5py.Dataset]:
 
     file.visititems(visit)
     size = sum(dataset.nbytes for dataset in found.values())
-    if size > MAX_BYTES:
-        raise UserError(f"{where}: {size / 1e9:.1f} GB of weights; at most {MAX_BYTES / 1e9:.1f} GB are read")
+    # Weights hardly shrink: compressed or never written, a small file could name any amount.
+    if size > min(MAX_BYTES, max(_ALWAYS_ALLOWED, 4 * file_bytes)):
+        raise UserError(f"{where}: {size / 1e6:,.0f} MB of weights in a file of {file_bytes:,} bytes: refused")
     return found
 
 

@@ -5,6 +5,7 @@ labels there too, so that other tools find them. Source: https://ai.google.dev/e
 """
 
 import io
+import math
 import zipfile
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
 LABELS = "labels.txt"
 _MAX_LABELS_BYTES = 4096
 _KEPT_SIZES = 8
+_MAX_VALUES = 64 * 2**20
+"""Values of a tensor for each image: the weights of the largest layers have no more."""
 
 
 def with_classes(model: bytes, classes: Sequence[str]) -> bytes:
@@ -121,6 +124,10 @@ class _Interpreter:
         self._input, self._output = taken[0]["index"], given[0]["index"]
         if len(taken[0]["shape"]) == 4 and taken[0]["shape"][0] != count:
             self._interpreter.resize_tensor_input(self._input, (count, *taken[0]["shape"][1:]))
+        # Tensors that depend on the input have a dimension of 0 or -1 until memory is taken for them.
+        largest = max(math.prod(map(int, each["shape"])) for each in self._interpreter.get_tensor_details())
+        if largest > _MAX_VALUES * count:
+            raise ValueError(f"a tensor has {largest:,} values")
         self._interpreter.allocate_tensors()
         self.takes = tuple(map(int, self._interpreter.get_input_details()[0]["shape"])), taken[0]["dtype"]
         self.gives = tuple(map(int, self._interpreter.get_output_details()[0]["shape"]))

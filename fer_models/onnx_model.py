@@ -1,5 +1,6 @@
 """An ONNX model as a function from raw pixels to probabilities. Needs NumPy and ONNX Runtime only."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from fer_models.reading import NOTHING_KNOWN, InputRange, Reading, order_in_word
 _CUDA = "CUDAExecutionProvider"
 _NO_MEMORY = "Failed to allocate memory"
 """Part of the message of ONNX Runtime 1.32 when a batch does not fit. Its exceptions share no base class."""
+
+_EXTERNAL = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+"""The key `location` of a tensor's external data, as protobuf writes it: ONNX Runtime would look for that file in this
+process's working directory."""
 
 
 _TYPES = {
@@ -50,6 +55,8 @@ class OnnxModel:
             import onnxruntime
         except ImportError:
             raise UserError(f"{where} needs ONNX Runtime: pip install onnxruntime") from None
+        if _EXTERNAL.search(model):
+            raise UserError(f"{where} keeps its weights in other files: save it as one file, without external data")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

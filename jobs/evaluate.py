@@ -13,17 +13,16 @@ report: report.html for people and Parquet tables for programs.
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from fer_data.commands import exit_with_code
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.evaluation.options import EvaluateOptions
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score and report, or rank finished reports."""
     options = parse(EvaluateOptions, argv, description=__doc__)
-    console = Console(highlight=False)
+    console = PlainConsole()
     if options.compare:
         from jobs.evaluation.report.leaderboard import compare
 
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from jobs.evaluation.driver import evaluate
 
     report = evaluate(options, console)
-    console.out(f"report {report}/report.html\ntables {report}/*.parquet")
+    console.out(f"report {report}/report.html", f"tables {report}/*.parquet", sep="\n")
 
 
 if __name__ == "__main__":

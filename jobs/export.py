@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 from fer_data.commands import exit_with_code, refusal
 from fer_data.storage import absolute, join, redacted
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.run_options import ForeignOptions
 from jobs.tensorflow_environment import quiet, tensorflow_environment
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from fer_models.foreign_files import is_folder
     from jobs.data import open_data
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     uri = absolute(options.checkpoint)
     card = read_card(uri) if is_folder(uri) else None
     if card is None:

@@ -11,10 +11,9 @@ the error.
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from fer_data.commands import exit_with_code
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.prediction.options import PredictOptions
 
 
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # These take seconds to import, so the options are checked first.
     from jobs.prediction.driver import predict
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     predictions = predict(options, console)
     console.out(f"page {predictions}/report.html\ntables {predictions}/predictions/*.parquet")
 

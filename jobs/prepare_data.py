@@ -14,7 +14,6 @@ from functools import partial
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from fer_data.audit import COPIES, Finding
@@ -29,6 +28,7 @@ from fer_data.prepare import MAX_REJECTED, prepare, rejected_reasons
 from fer_data.votes import read_votes
 from fer_models.quiet_stderr import without_lines
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.data import search_progress
 
 
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jobs.ray_parallel import run_on_ray  # Ray takes a second to import.
 
         run = partial(run_on_ray, workers=options.workers)
-    console = Console(highlight=False)
+    console = PlainConsole()
     # LiteRT, which looks for faces, announces itself in such a line.
     quiet = without_lines("INFO: ") if options.detect_faces else nullcontext()
     with quiet, search_progress(console) as progress:

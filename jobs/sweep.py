@@ -13,10 +13,9 @@ adds trials. It prints the paths of the best checkpoint, its configuration and t
 import os
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from cluster.ray_internals import MANY_WORKERS
 from fer_data.commands import exit_with_code
+from jobs.console import PlainConsole
 from jobs.tuning.options import parse_sweep_options
 
 
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", MANY_WORKERS)
     from jobs.tuning.driver import sweep  # Ray takes seconds to import, so the options are checked first.
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     for name, path in sweep(options, console).items():
         console.out(f"{name:10} {path}")
 

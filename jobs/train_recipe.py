@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from fer_data.commands import exit_with_code
 from fer_models.checkpoint_files import read_card
 from jobs import export
 from jobs.command_line import parse
+from jobs.console import PlainConsole
 from jobs.training.options import TrainRunOptions
 
 
@@ -41,11 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(RecipeOptions, argv, description=__doc__)
     from jobs.training.recipe_driver import train_recipe  # Ray takes seconds to import.
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     result = train_recipe(options.recipe, options.data, options.run, console, resize=options.resize)
     if not read_card(result.checkpoint).exports:
         export.main([result.checkpoint, "--data", result.data])
-    console.out(f"checkpoint {result.checkpoint}\ntable      {result.table}")
+    console.out(f"checkpoint {result.checkpoint}", f"table      {result.table}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import cv2
+import numpy as np
 
+from fer_data.decoding import BadImage, colours
 from fer_data.errors import UserError
-from fer_data.faces.crops import to_bgr
-from fer_data.images import BadImage, grey_face
+from fer_data.text import without_secrets
 from live.frames import Frame
 from live.sampling import ALL, Every
-from live.urls import read_bytes, without_secrets
+from live.urls import read_bytes
 from live.video_file import VIDEO_SUFFIXES, VideoFile
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -26,17 +25,14 @@ class ImageFile:
     """A single image, upright as its EXIF data say. Raises UserError when it cannot be read."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._image = without_secrets(name), None
+        self._name = without_secrets(name)
+        self._image: np.ndarray | None
         try:
-            content = read_bytes(name)
+            self._image = colours(read_bytes(name))
         except OSError as error:
             raise UserError(f"--source {self._name} cannot be read: {error.strerror or error}") from error
-        with suppress(cv2.error):
-            # Unlike IMREAD_UNCHANGED, these obey the EXIF data.
-            how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-            self._image = to_bgr(cv2.imdecode(content, how)) if content.size else None
-        if self._image is None:
-            raise UserError(f"--source {self._name} {_fault(content.tobytes())}")
+        except BadImage as fault:
+            raise UserError(f"--source {self._name} {fault}") from fault
 
     def read(self) -> Frame | None:
         """The image, then None."""
@@ -116,15 +112,6 @@ class Files:
                 if len(self._names) == 1:
                     raise
                 self._warn(f"{str(mistake).removeprefix('--source ')}: left out")
-
-
-def _fault(content: bytes) -> str:
-    """Why a file is no image, as preparing a data set says it."""
-    try:
-        grey_face(content, resize=True)
-    except BadImage as fault:
-        return str(fault)
-    return "cannot be decoded"
 
 
 def is_video(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fer_data.errors import UserError
+from fer_data.text import for_spreadsheet
 from live.frames import Frame
 from live.log import need_pyarrow
 
@@ -65,6 +66,7 @@ class BoxFile:
         names = [frame.origin, str(Path(frame.origin).resolve()), None]
         if Path(frame.origin).is_relative_to(self._folder):
             names.insert(1, str(Path(frame.origin).relative_to(self._folder)))
+        names += [for_spreadsheet(name) for name in names]  # As a log in CSV has them.
         name = next((name for name in names if name in self._boxes), None)
         boxes = self._boxes.get(name, {})
         if None in boxes and not frame.still:

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
+from fer_data.text import for_spreadsheet
 from live.frames import Frame
 from live.pipeline import Analysis
-from live.recording import claim
+from live.unfinished import Unfinished
 
 COLUMNS = (
     *("source", "frame", "time", "face", "x", "y", "width", "height", "expression"),
@@ -42,8 +43,8 @@ class Log:
             raise UserError(f"--log {path}: give a name that ends in {', '.join(writers)}")
         if path.suffix.lower() == ".parquet":
             need_pyarrow(f"--log {path}")
-        self._path, self._temporary = path, claim(path, "--log", overwrite=overwrite)
-        self._writer = writers[path.suffix.lower()](self._temporary)
+        self._file = Unfinished(path, "--log", overwrite=overwrite)
+        self._writer = writers[path.suffix.lower()](self._file.temporary)
         self._rows: list[dict[str, Any]] = []
         self._empty = empty
 
@@ -58,14 +59,19 @@ class Log:
             self._flush()
 
     def close(self) -> None:
-        self._flush()
-        self._writer.close()
-        self._temporary.replace(self._path)
+        try:
+            try:
+                self._flush()
+            finally:
+                self._writer.close()
+        except OSError as error:
+            raise OSError(self._file.fail(error.strerror or str(error))) from error
+        self._file.publish()
 
     def discard(self) -> None:
         """Leave no file."""
         self._writer.close()
-        self._temporary.unlink()
+        self._file.discard()
 
     def _flush(self) -> None:
         self._writer.write(self._rows)
@@ -85,7 +91,7 @@ class _Csv:
         self._csv.writeheader()
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        self._csv.writerows(rows)
+        self._csv.writerows({name: for_spreadsheet(value) for name, value in row.items()} for row in rows)
         self._file.flush()
 
     def close(self) -> None:

@@ -8,20 +8,9 @@ import numpy as np
 from fer_data.errors import UserError
 from live.files import IMAGE_SUFFIXES
 from live.frames import Frame, Source
+from live.unfinished import Unfinished
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-
-
-def claim(path: Path, option: str, *, overwrite: bool) -> Path:
-    """The temporary path at which to write `path`. Raises UserError when `path` exists or cannot be written."""
-    if path.exists() and not overwrite:
-        raise UserError(f"{option} {path} exists: choose another name, or give --overwrite")
-    temporary = path.with_name(f".unfinished-{path.name}")
-    try:
-        temporary.touch()
-    except OSError as error:
-        raise UserError(f"{option} {path} cannot be written: {error.strerror}") from error
-    return temporary
 
 
 class Recording:
@@ -33,7 +22,8 @@ class Recording:
             raise UserError(f"--save {path}: give a name that ends in {', '.join(VIDEO_CODECS)} (or .png for an image)")
         if self._is_image and not source.only_image:
             raise UserError(f"--save {path}: only one image is saved as an image; give a name that ends in .mp4")
-        self._path, self._temporary = path, claim(path, "--save", overwrite=overwrite)
+        self._path, self._file = path, Unfinished(path, "--save", overwrite=overwrite)
+        self._temporary = self._file.temporary
         self._rate = source.frames_per_second
         self._writer: cv2.VideoWriter | None = None
         self._size, self._written = (0, 0), 0
@@ -45,7 +35,10 @@ class Recording:
         """Add what was drawn on a frame, uint8 [h, w, 3]. Several files follow one another."""
         if self._is_image:
             encoded = cv2.imencode(self._path.suffix, drawn)[1]
-            self._temporary.write_bytes(encoded.tobytes())
+            try:
+                self._temporary.write_bytes(encoded.tobytes())
+            except OSError as error:
+                raise OSError(self._file.fail(str(error.strerror))) from error
             self._written = 1
             return
         if self._writer is None:
@@ -71,11 +64,11 @@ class Recording:
         if self._writer is not None:
             self._writer.release()
         if not self._written:
-            self._temporary.unlink(missing_ok=True)
+            self._file.discard()
             return
         if not self._is_image and not cv2.VideoCapture(str(self._temporary)).read()[0]:
-            raise OSError(f"{self._path}: the video is incomplete; what was written is in {self._temporary}")
-        self._temporary.replace(self._path)
+            raise OSError(self._file.fail("the video is incomplete"))
+        self._file.publish()
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

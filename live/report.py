@@ -21,7 +21,7 @@ from fer_data.faces.crops import square_patch
 from live.frames import Frame
 from live.overlay import COLORS
 from live.pipeline import Analysis, TrackedFace
-from live.recording import claim
+from live.unfinished import Unfinished
 
 _MOST_ROWS, _MOST_IMAGES = 30_000, 5_000
 _MOST_BYTES = 3_500_000
@@ -68,7 +68,7 @@ class Report:
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         if path.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"--report {path}: give a name that ends in .html")
-        self._path, self._temporary = path, claim(path, "--report", overwrite=overwrite)
+        self._file = Unfinished(path, "--report", overwrite=overwrite)
         self._files: dict[str, _File] = {}
         self._images: list[list[Any]] = []
         self._row_step = self._thumbnail_step = 0.0
@@ -104,8 +104,11 @@ class Report:
             .read_text(encoding="utf-8")
             .replace(_PLACE, _PLACE.replace("{}", text))
         )
-        self._temporary.write_text(page, encoding="utf-8")
-        self._temporary.replace(self._path)
+        try:
+            self._file.temporary.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise OSError(self._file.fail(str(error.strerror))) from error
+        self._file.publish()
 
     def _write_face(self, file: _File, frame: Frame, face: TrackedFace, latency: float) -> None:
         person = file.people.get(face.id)

@@ -83,19 +83,17 @@ class _Session:
         mirror = is_camera(options.source) if options.mirror is None else options.mirror
         self._display = Display(options, mirror, stack, warn)
         # Log and report come last, because closing them leaves a file even without a frame.
+        self._log, self._report = None, None
         self._recording = Recording(options.save, self._source, overwrite=options.overwrite) if options.save else None
-        if self._recording:
-            stack.callback(self._recording.close)
+        stack.callback(self._close_files)
         self._log = Log(options.log, empty=options.log_empty, overwrite=options.overwrite) if options.log else None
         try:
             self._report = Report(options.report, overwrite=options.overwrite) if options.report else None
         except UserError:
             if self._log:
                 self._log.discard()
+            self._log = None
             raise
-        for written in (self._log, self._report):
-            if written:
-                stack.callback(written.close)
 
         self._pipeline: Pipeline | None = None
         self._origin = ""
@@ -106,6 +104,18 @@ class _Session:
         self._stopping = self._waiting = False
         self.stopped_by: signal.Signals | None = None
         self._began = self._last = time.perf_counter()
+
+    def _close_files(self) -> None:
+        """Raises OSError, which names every file that could not be completed."""
+        failures = []
+        for written in (self._report, self._log, self._recording):
+            try:
+                if written:
+                    written.close()
+            except OSError as error:
+                failures.append(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        if failures:
+            raise OSError("; ".join(failures))
 
     def stop(self, number: int = 0, _: object = None) -> None:
         """Signal handler: end after the current frame."""

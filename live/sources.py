@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 
 from fer_data.errors import UserError
+from fer_data.text import without_secrets
 from live.camera import LatestFrames
 from live.files import Files, files_in
 from live.frames import Source
 from live.sampling import ALL, Every
-from live.urls import ends, is_url, open_capture, without_secrets
+from live.urls import check_url, ends, is_url, open_capture
 
 _SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "udp", "tcp")
 
@@ -22,8 +23,10 @@ def open_source(source: str, warn: Callable[[str], None], every: Every = ALL) ->
     Raises UserError when there are no frames, and for a sample (`every`) of a camera or stream.
     """
     shown = without_secrets(source)
-    if is_url(source) and source.partition("://")[0] not in _SCHEMES:
-        raise UserError(f"--source {shown}: streams are {', '.join(_SCHEMES[:3])} … URLs")
+    if is_url(source):
+        if source.partition("://")[0].lower() not in _SCHEMES:
+            raise UserError(f"--source {shown}: streams are {', '.join(_SCHEMES[:3])} … URLs")
+        check_url(source)
     if is_url(source) and ends(source):
         return Files([source], warn, every)
     if is_url(source) or is_camera(source):

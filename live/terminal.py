@@ -4,6 +4,7 @@ import sys
 import time
 
 from fer_data.errors import UserError
+from fer_data.text import plain
 
 _CLEAR = "\r\x1b[K"
 _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 10.0
@@ -12,12 +13,12 @@ _TERMINAL_SECONDS, _FILE_SECONDS = 0.2, 10.0
 
 def say(line: str) -> None:
     _clear()
-    print(line, flush=True)
+    print(plain(line), flush=True)
 
 
 def warn(line: str) -> None:
     _clear()
-    print(line, file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -31,6 +32,7 @@ class Progress:
         if time.monotonic() - self._shown < (_TERMINAL_SECONDS if terminal else _FILE_SECONDS):
             return
         self._shown = time.monotonic()
+        text = plain(text)
         print(f"{_CLEAR}{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
 

@@ -7,34 +7,49 @@ from typing import cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import cv2
-import numpy as np
+
+from fer_data.decoding import read_limited
+from fer_data.errors import UserError
+from fer_data.text import redacted
 
 _TIMEOUT_SECONDS = 5
+MAX_FRAME_PIXELS = 7680 * 4320
+"""Pixels of the largest frame of a video, 8K. OpenCV takes ten bytes for each: 330 MB."""
 _LISTS = ("mpegurl", "dash+xml")
 """Parts of the types of documents that list the pieces of a video. They have a length even if the stream has none."""
-_LARGEST_IMAGE = 100_000_000
-"""Bytes of an image that are read from a server."""
 
 
 def is_url(source: str) -> bool:
     return "://" in source
 
 
-def without_secrets(source: str) -> str:
-    """A URL without user name, password and query; a path as it is."""
-    if not is_url(source):
-        return source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def check_url(source: str) -> None:
+    """Raises UserError for a URL of which nobody can say what is its user name, password, host and port."""
+    try:
+        parts = urlsplit(source)
+        _ = parts.port  # Raises ValueError where it is no number.
+        if parts.hostname and ("@" in parts.netloc or "@" not in parts.path + parts.fragment or parts.port):
+            return
+    except ValueError:
+        pass
+    raise UserError(
+        f"--source {redacted(source)} is no whole URL: in a user name or password, write / ? # and at signs "
+        "as %2F %3F %23 and %40"
+    )
 
 
 def open_capture(source: str) -> cv2.VideoCapture:
-    """OpenCV's reader of a path or URL; a server that does not answer is given up after some seconds."""
-    if not is_url(source):
-        return cv2.VideoCapture(source)
+    """OpenCV's reader of a path or URL; a server that does not answer is given up after some seconds.
+
+    It is closed where OpenCV cannot read the video, and where a frame has more than MAX_FRAME_PIXELS.
+    """
     milliseconds = 1000 * _TIMEOUT_SECONDS
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
-    return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits if is_url(source) else [])
+    # Nothing is decoded before the first frame is asked for.
+    if capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT) > MAX_FRAME_PIXELS:
+        capture.release()
+    return capture
 
 
 def ends(url: str) -> bool:
@@ -54,12 +69,10 @@ def ends(url: str) -> bool:
     return frames > 0
 
 
-def read_bytes(source: str) -> np.ndarray:
-    """The content of a path, or of a URL's image: uint8 [n]. Raises OSError."""
-    if not is_url(source):
-        return np.fromfile(source, np.uint8)
-    with _answer(source) as answer:
-        return np.frombuffer(answer.read(_LARGEST_IMAGE), np.uint8)
+def read_bytes(source: str) -> bytes:
+    """The content of an image at a path or URL. Raises OSError, and BadImage where it is too large."""
+    with _answer(source) if is_url(source) else open(source, "rb") as file:
+        return read_limited(file)
 
 
 def _answer(url: str) -> HTTPResponse:

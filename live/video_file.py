@@ -8,9 +8,10 @@ import numpy as np
 
 from fer_data.errors import UserError
 from fer_data.faces.crops import to_bgr
+from fer_data.text import without_secrets
 from live.frames import Frame
 from live.sampling import ALL, Every
-from live.urls import open_capture, without_secrets
+from live.urls import MAX_FRAME_PIXELS, open_capture
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".mts", ".m2ts"),
@@ -44,7 +45,10 @@ class VideoFile:
         self._last, self._due = 0.0, 0.0
         self._next = self._following() if self._capture.isOpened() else None
         if self._next is None:
-            raise UserError(f"--source {self._shown} is not a video that OpenCV can read: it may be damaged or empty")
+            raise UserError(
+                f"--source {self._shown} is not a video that OpenCV can read: it may be damaged or empty, "
+                f"or have frames of more than {MAX_FRAME_PIXELS // 10**6} million pixels"
+            )
 
     def read(self) -> Frame | None:
         """The next frame, None when there is no more."""

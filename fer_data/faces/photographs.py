@@ -7,9 +7,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from fer_data.decoding import BadImage, colours
 from fer_data.faces.crops import face_crops
 from fer_data.faces.detection import STILL_LONG_SIDE, create_detector
-from fer_data.images import BadImage, grey_face, photograph
+from fer_data.images import grey_face
 
 _OWN = threading.local()
 
@@ -44,7 +45,7 @@ class LargestFace:
 
     def __call__(self, data: bytes) -> np.ndarray:
         """The face in an image file: uint8 [48, 48]. Raises BadImage, with the reason, where the image is rejected."""
-        _, crops = find_faces(photograph(data))
+        _, crops = find_faces(colours(data))
         if len(crops) > 1 and self.if_several == "reject":
             raise BadImage("shows several faces (--if-several-faces largest admits it)")
         if len(crops):

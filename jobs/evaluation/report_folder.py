@@ -25,10 +25,12 @@ from pyarrow import fs
 
 from fer_data.errors import UserError
 from fer_data.prepare import cache_folder
-from fer_data.storage import is_remote, one_line, redacted, reported, resolve
+from fer_data.storage import is_remote, join, one_line, read_file, redacted, reported, resolve, write_file
 from jobs.evaluation.scoring.units import Unit
 
 RUN_FILE = "run.json"
+_ENDINGS = (".parquet", ".png", ".html", ".json", ".csv")
+"""Of the files of a report."""
 _MARK = ".unfinished-"
 
 
@@ -103,11 +105,8 @@ class ReportFolder(AbstractContextManager):
 
     def write(self, name: str, content: bytes) -> None:
         """Write the file `name` of the report, complete or not at all."""
-        path = self.folder / name
-        temporary = path.with_name(f".writing-{path.name}")
         with reported(self._target, "write the report"):
-            temporary.write_bytes(content)
-            temporary.rename(path)
+            write_file(str(self.folder / name), content)
 
     def remember(self, about: Mapping[str, Any]) -> None:
         """Keep what the actors report, for a run that resumes when every unit is scored."""
@@ -174,6 +173,21 @@ def check_target(target: str, overwrite: bool) -> None:
         raise UserError(f"{redacted(target)} exists: choose another --out, or replace it with --overwrite")
     if names - {""} and RUN_FILE not in names:
         raise UserError(f"{redacted(target)} exists and is not a report: choose another --out")
+    if names - {""}:
+        _check_own(target, names - {""})
+
+
+def _check_own(target: str, names: set[str]) -> None:
+    """Raises UserError where the folder is not what an evaluation wrote, or holds more than that."""
+    try:
+        ours = "checkpoints" in json.loads(read_file(join(target, RUN_FILE)))
+    except (ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise UserError(f"{redacted(target)}: its {RUN_FILE} is not that of a report: it is not overwritten")
+    strange = sorted(name for name in names if name != "predictions" and not name.endswith(_ENDINGS))
+    if strange:
+        raise UserError(f"{redacted(target)} holds {strange[0]}, which no report has: it is not overwritten")
 
 
 def _upload(folder: Path, target: str) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from jobs.console import PlainConsole
 from jobs.training.config import TrainConfig
 from jobs.training.options import parse_train_options
 
@@ -19,7 +18,7 @@ def run_training_job(
     options = parse_train_options(argv, job, description, defaults)
     from jobs.training.driver import train  # Ray takes seconds to import, so the options are checked first.
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     result = train(options.train, options.run, console)
     for name in ("checkpoint", "history", "curves"):
         console.out(f"{name:10} {getattr(result, name)}")

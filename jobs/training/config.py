@@ -292,7 +292,7 @@ class TrainConfig:
         toml = uri.endswith(".toml")
         try:
             values = tomllib.loads(content.decode()) if toml else json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{redacted(uri)}: not {'TOML' if toml else 'JSON'}: {one_line(error)}") from None
         if not isinstance(values, dict):
             raise UserError(f"{redacted(uri)}: not a configuration: give the config.json of a run")

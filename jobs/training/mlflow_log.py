@@ -4,7 +4,6 @@ import importlib.util
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -92,9 +91,9 @@ class MlflowLog:
             self._not_before = time.monotonic() + _PATIENCE_SECONDS
             if not self._warned:
                 self._warned = True
-                why = _without_password(one_line(error, 200))
+                why = one_line(error, 200)
                 self._say(
-                    f"warning: MLflow at {_without_password(self._uri)} fails; missing epochs are sent later, or when "
+                    f"warning: MLflow at {redacted(self._uri)} fails; missing epochs are sent later, or when "
                     f"this command is run again: {why}"
                 )
 
@@ -105,11 +104,11 @@ class MlflowLog:
         note, run = join(self._folder.uri, _NOTE), None
         if exists(note):
             before = json.loads(read_file(note))
-            if before["uri"] == _without_password(self._uri):
+            if before["uri"] == redacted(self._uri):
                 run = self._found(before["run_id"])
         if run is None:
             run = self._client.create_run(self._experiment(), run_name=self._name)
-            write_file(note, json.dumps({"uri": _without_password(self._uri), "run_id": run.info.run_id}).encode())
+            write_file(note, json.dumps({"uri": redacted(self._uri), "run_id": run.info.run_id}).encode())
         else:
             self._client.update_run(run.info.run_id, status="RUNNING")
             self._logged = int(run.data.metrics.get("epoch", 0))
@@ -145,7 +144,7 @@ class MlflowLog:
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _link(self, info: Any) -> str:
-        where = _without_password(self._uri)
+        where = redacted(self._uri)
         if self._uri.startswith("http"):
             return f"{where.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
         return f"run {info.run_id} in {where}"
@@ -165,7 +164,3 @@ def _metrics(row: Mapping[str, Any]) -> list[Any]:
 
     now = time.time_ns() // 1_000_000
     return [Metric(name, float(value), now, row["epoch"]) for name, value in row.items() if value is not None]
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/\s]*@", "//", text)

@@ -41,7 +41,7 @@ def read_recipe(uri: str) -> list[Stage]:
     where = redacted(uri)
     try:
         recipe = tomllib.loads(read_file(uri).decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not TOML: {one_line(error)}") from None
     tables = recipe.pop("stage", None)
     if recipe:

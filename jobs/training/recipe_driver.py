@@ -18,6 +18,8 @@ from cluster.connect import connect, room, worker_resources
 from fer_data.commands import stop_checked
 from fer_data.errors import UserError
 from fer_data.storage import absolute, exists, join, read_file, redacted, resolve, write_file
+from fer_data.text import for_spreadsheet, plain
+from jobs.console import PlainConsole
 from jobs.data import open_data
 from jobs.run_options import NAME
 from jobs.training.checks import check_shares
@@ -64,6 +66,8 @@ def train_recipe(
     claim(
         *(folder, RECIPE_FILE, read_file(recipe), "recipe"),
         changed=lambda: [f"stage {name}: {what}" for name, run in runs.items() for what in run.changed()],
+        read=read_recipe,
+        own=(TABLE_FILE, *runs),
         overwrite=options.overwrite,
     )
     _check_teachers(runs)
@@ -72,7 +76,7 @@ def train_recipe(
         _train_all(runs, replace(options, storage=folder, overwrite=False), console)
     table = pd.DataFrame([run.result() for run in runs.values()])
     path = join(folder, TABLE_FILE)
-    write_file(path, table.to_csv(index=False).encode())
+    write_file(path, table.map(for_spreadsheet).to_csv(index=False).encode())
     _print(table, console)
     return RecipeResult(runs[stages[-1].name].folder.best, path, dataset.uri)
 
@@ -184,18 +188,18 @@ def _train_beside(
         raise failure
 
 
-class _Beside(Console):
+class _Beside(PlainConsole):
     """The class of an actor that trains one run and keeps what it prints. A thread would outlive Ctrl-C."""
 
     def __init__(self) -> None:
-        super().__init__(highlight=False, force_terminal=False)
+        super().__init__(force_terminal=False)
         self._lines: list[str] = []
 
     def train(self, config: TrainConfig, options: TrainRunOptions) -> None:
         train(config, options, self)
 
     def out(self, *objects: Any, sep: str = " ", **more: Any) -> None:
-        self._lines += sep.join(map(str, objects)).split("\n")
+        self._lines += sep.join(plain(str(each)) for each in objects).split("\n")
 
     def take(self) -> list[str]:
         """The lines since the last call."""

@@ -9,10 +9,12 @@ curves.png                the same as a picture
 """
 
 import io
+import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from fer_data.storage import (
     join,
     read_file,
     redacted,
+    reported,
     resolve,
     write_file,
 )
@@ -47,6 +50,11 @@ from jobs.training.config import BEFORE_SELECT, TrainConfig
 from jobs.training.schedule import History, best_row, learning_rate
 
 CONFIG_FILE = "config.json"
+OWN = (
+    *("best", "checkpoints", "curves.png", "history.csv", "history.parquet", "mlflow.json", "positions"),
+    *("profile", "ray_train", "tensorboard"),
+)
+"""What else a run writes into its folder."""
 _EPOCH = re.compile(r"epoch-(\d{4,})")
 _POSITION = re.compile(r"epoch-(\d{4,})-step-(\d{6,})")
 _KEPT_POSITIONS = 2
@@ -82,6 +90,8 @@ class RunFolder:
         claim(
             *(self.uri, CONFIG_FILE, config.to_json().encode(), "run"),
             changed=lambda: self.changed(config, data_fingerprint),
+            read=_read_whole,
+            own=OWN,
             overwrite=overwrite,
         )
 
@@ -157,7 +167,10 @@ class RunFolder:
                 delete_folder(self.position(epoch, step))
         if not is_remote(self.uri):  # Remove what a killed process was writing: this is the only writer now.
             for leftover in Path(self.uri).glob(f"**/{UNFINISHED}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
 
     def publish_best(self, config: TrainConfig, history: History) -> None:
         """Copy the best epoch's model to `best`, unless it is there already."""
@@ -192,15 +205,35 @@ def _names_in(uri: str) -> list[str]:
     return [entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))]
 
 
-def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[], list[str]], overwrite: bool) -> None:
+def _read_whole(uri: str) -> None:
+    """Raises UserError unless the file at `uri` is the configuration of a run, which names every field."""
+    TrainConfig.read(uri, absent=BEFORE_SELECT)
+    if not {"model", "epochs", "optimizer"} <= json.loads(read_file(uri)).keys():
+        raise UserError(f"{redacted(uri)}: not the configuration of a run")
+
+
+def claim(
+    uri: str,
+    name: str,
+    content: bytes,
+    what: str,
+    *,
+    changed: Callable[[], list[str]],
+    read: Callable[[str], object],
+    own: Collection[str],
+    overwrite: bool,
+) -> None:
     """Begin, or go on with, a folder of a run or sweep: its file `name` says in `content` what it computes.
 
-    Raises UserError if the folder holds something else, or if its settings have `changed`.
+    Raises UserError if the folder holds something else, or if its settings have `changed`. With `overwrite` the folder
+    is removed, if `read` can read its file `name` and it holds nothing but that and what matches a pattern of `own`.
     """
     begun = exists(join(uri, name))
     if not begun and not is_vacant(uri):
         raise UserError(f"{redacted(uri)} exists and is not a {what}: choose another --name")
     if overwrite:
+        if begun:
+            _check_own(uri, name, what, read, {name, *own})
         delete_folder(uri)
     elif begun and (differ := changed()):
         raise UserError(
@@ -211,6 +244,19 @@ def claim(uri: str, name: str, content: bytes, what: str, *, changed: Callable[[
         write_file(join(uri, name), content)
     except StorageError as error:
         raise StorageError(f"{error}; choose another --storage") from error
+
+
+def _check_own(uri: str, name: str, what: str, read: Callable[[str], object], own: Collection[str]) -> None:
+    """Raises UserError where the folder may be somebody else's, or hold what is."""
+    try:
+        read(join(uri, name))
+    except UserError as error:
+        raise UserError(f"{error}: this is no {what}, and is not overwritten") from None
+    with reported(uri):
+        filesystem, path = resolve(uri)
+        found = sorted(entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(path)))
+    if strange := [entry for entry in found if not any(fnmatch(entry, each) for each in (*own, f"{UNFINISHED}*"))]:
+        raise UserError(f"{redacted(uri)} holds {strange[0]}, which no {what} writes: it is not overwritten")
 
 
 def history_frame(rows: History) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fer_data.commands import counted
 from fer_data.storage import absolute, join, read_file, redacted, write_file
+from fer_data.text import for_spreadsheet
 from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint_files import MODEL_FILE, publish_checkpoint, read_card, read_verified
 from jobs.page import environment, picture
@@ -33,7 +34,7 @@ def publish(sweep: Sweep) -> Trial | None:
     trials = folder.trials()
     table = trials_table(trials, base, sweep.space)
     write_file(join(folder.uri, "trials.parquet"), table.to_parquet(index=False))
-    write_file(join(folder.uri, "trials.csv"), table.to_csv(index=False).encode())
+    write_file(join(folder.uri, "trials.csv"), table.map(for_spreadsheet).to_csv(index=False).encode())
     best = best_trial(trials, base)
     if best is None:
         return None

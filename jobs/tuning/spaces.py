@@ -245,7 +245,7 @@ def _applies(domain: Range | Choice, point: Parameters) -> bool:
 def _read(uri: str) -> Space:
     try:
         tables = tomllib.loads(read_file(uri).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{redacted(uri)}: not TOML: {one_line(error)}") from None
     space: Space = {}
     for name, table in tables.items():

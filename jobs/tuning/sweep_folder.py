@@ -29,6 +29,11 @@ from jobs.tuning.spaces import Parameters, Space, differences, to_json
 
 SETTINGS, TRIAL, OUTCOME = "sweep.json", "trial.json", "outcome.json"
 FORMAT_VERSION = 1
+OWN = (
+    *("best", "history.parquet", "trials", "trials.csv", "trials.parquet", "report.html", "ray_tune"),
+    *("best_so_far.png", "learning_curves.png", "parallel_coordinates.png", "importance.png", "parameter-*.png"),
+)
+"""What else a sweep writes into its folder."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,18 @@ class SweepFolder:
         def changed() -> list[str]:
             return _changes(self._json(SETTINGS), settings)
 
-        claim(self.uri, SETTINGS, _dump(settings), "sweep", changed=changed, overwrite=overwrite)
+        def read(uri: str) -> None:
+            before = self._json(SETTINGS)
+            if not {"space", "base"} <= before.keys():
+                raise UserError(f"{redacted(uri)}: not a file of a sweep")
+
+        claim(
+            *(self.uri, SETTINGS, _dump(settings), "sweep"),
+            changed=changed,
+            read=read,
+            own=OWN,
+            overwrite=overwrite,
+        )
 
     def run(self, trial: str) -> RunFolder:
         return RunFolder(join(self.uri, "trials", trial))

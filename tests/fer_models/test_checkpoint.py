@@ -100,7 +100,7 @@ def test_a_card_cannot_name_files_outside_the_checkpoint(checkpoint):
     fields = json.loads((checkpoint / CARD_FILE).read_text())
     fields["sha256"]["../outside"] = "0" * 64
     (checkpoint / CARD_FILE).write_text(json.dumps(fields))
-    with pytest.raises(UserError, match="not a complete checkpoint"):
+    with pytest.raises(UserError, match="names a file outside of the folder"):
         verify(str(checkpoint))
 
 

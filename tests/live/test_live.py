@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -155,7 +156,7 @@ def test_a_browser_on_this_machine_sees_picture_and_probabilities(tmp_path):
         url = process.stdout.readline().split()[-1]
 
         def fetch(path: str, host: str | None = None) -> bytes:
-            request = urllib.request.Request(url + path, headers={"Host": host} if host else {})
+            request = urllib.request.Request(url.replace("/?", f"{path}?"), headers={"Host": host} if host else {})
             with urllib.request.urlopen(request, timeout=5) as response:
                 return response.read(80_000 if path.endswith("mjpg") else -1)
 
@@ -174,7 +175,7 @@ def test_a_browser_on_this_machine_sees_picture_and_probabilities(tmp_path):
         for host in ("example.com", "example.com:80", "127.0.0.1.example.com"):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 fetch("/faces.json", host)
-        port = url.rpartition(":")[2]
+        port = str(urlsplit(url).port)
         assert live("--source", long, "--web", port)[0] == 2
     finally:
         process.terminate()

@@ -24,6 +24,7 @@ from fer_data.storage import (
     resolve,
     write_file,
 )
+from fer_data.text import for_spreadsheet
 from jobs.evaluation.report.ranking import Row, on_unseen, ranked
 from jobs.evaluation.report.schemas import LEADERBOARD, METRICS
 from jobs.evaluation.report.terminal import main_figures, print_figures
@@ -60,7 +61,7 @@ def compare(reports: Sequence[str], out: str | None, console: Console) -> str:
     ranking = rank(rows)
     _print(ranking, console)
     table = pa.Table.from_pylist(ranking, schema=LEADERBOARD)
-    csv = table.to_pandas().to_csv(index=False).encode()
+    csv = table.to_pandas().map(for_spreadsheet).to_csv(index=False).encode()
     page = _page(ranking, pages).encode()
     _write(folder, {LEADERBOARD_FILE: parquet_bytes(table), "leaderboard.csv": csv, PAGE: page})
     return folder
@@ -153,8 +154,9 @@ def _page(ranking: Sequence[Row], pages: Mapping[str, str]) -> str:
 
 def _write(folder: str, files: dict[str, bytes]) -> None:
     path = Path(folder)
-    mine = {*files, *(UNFINISHED + name for name in files)}
-    if path.exists() and (not path.is_dir() or any(entry.name not in mine for entry in path.iterdir())):
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    strange = {name for name in names - files.keys() if not name.startswith(UNFINISHED)}
+    if path.exists() and (not path.is_dir() or strange):
         raise UserError(f"{folder} holds something other than a ranking: choose another --out")
     for name, content in files.items():
         write_file(join(folder, name), content)

@@ -16,7 +16,7 @@ TABLE = pa.table({"row": [0, 1, 2]})
 
 def finish(folder: ReportFolder) -> None:
     folder.keep(SHARD, TABLE, TABLE.slice(0, 0))
-    folder.write(RUN_FILE, b"{}")
+    folder.write(RUN_FILE, b'{"checkpoints": []}')
     folder.publish([SHARD])
 
 
@@ -77,10 +77,10 @@ def test_a_report_is_replaced_only_when_that_is_asked_for(tmp_path):
         finish(folder)
     with pytest.raises(UserError, match="--overwrite"):
         ReportFolder(str(target), "a", overwrite=False)
-    (target / "old").touch()
+    (target / "old.png").touch()
     with ReportFolder(str(target), "a", overwrite=True) as folder:
         finish(folder)
-    assert not (target / "old").exists()
+    assert not (target / "old.png").exists()
 
 
 def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
@@ -107,11 +107,11 @@ def test_a_report_in_an_object_store_is_replaced_only_when_that_is_asked_for(buc
         finish(folder)
     with pytest.raises(UserError, match="--overwrite"):
         ReportFolder(target, "a", overwrite=False)
-    write_file(f"{target}/old", b"")
+    write_file(f"{target}/old.png", b"")
     with ReportFolder(target, "a", overwrite=True) as folder:
         finish(folder)
     assert exists(f"{target}/{RUN_FILE}")
-    assert not exists(f"{target}/old")
+    assert not exists(f"{target}/old.png")
 
 
 def test_a_place_in_an_object_store_that_holds_no_report_is_never_replaced(bucket):
