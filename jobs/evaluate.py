@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from jobs.evaluation.report.leaderboard import compare
 
         ranking = compare(options.compare, options.out, console)
-        console.out(f"page {ranking}/leaderboard.html\ntables {ranking}/leaderboard.parquet, .csv")
+        console.out(f"page {ranking}/leaderboard.html", f"tables {ranking}/leaderboard.parquet, .csv", sep="\n")
         return
     # Ray takes seconds to import, so the options are checked first.
     from jobs.evaluation.driver import evaluate

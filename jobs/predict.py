@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     console = PlainConsole()
     predictions = predict(options, console)
-    console.out(f"page {predictions}/report.html\ntables {predictions}/predictions/*.parquet")
+    console.out(f"page {predictions}/report.html", f"tables {predictions}/predictions/*.parquet", sep="\n")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class SweepBoard(tune.Callback, tune.Stopper):
             self.storage_error = cause
             return
         if not isinstance(cause, UserError):
-            self._console.out(str(error))  # It contains the traceback.
+            self._console.out(*str(error).splitlines(), sep="\n")  # It contains the traceback.
         self._over(trial, Outcome("failed", f"{type(cause).__name__}: {one_line(cause)}"))
 
     def _over(self, trial: TuneTrial, outcome: Outcome) -> None:
