@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cluster.loopback import close_to_network
+from cluster.loopback import close_to_network, guarded
 
 
 class Collectives:
@@ -23,8 +23,14 @@ class Collectives:
         self.world_size = world_size
         self._strategy: Any = None
         if world_size > 1:
-            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
-            _close_local_port()
+            port = _local_port()
+            if port is None:
+                self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+                return
+            os.environ["TF_GRPC_REUSE_PORT"] = "1"
+            with guarded(port):
+                self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+                close_to_network(port)
 
     def sum(self, tensor: tf.Tensor) -> tf.Tensor:
         """The sum of `tensor` over all ranks, bit for bit equal on each. For use inside a `tf.function`."""
@@ -93,9 +99,10 @@ def _moment(computed: tf.Tensor) -> tf.Tensor:
         return tf.timestamp()
 
 
-def _close_local_port() -> None:
-    """Close TensorFlow's port to other machines if all ranks are on this one."""
+def _local_port() -> int | None:
+    """TensorFlow's port if all ranks are on this machine, so that no other needs to reach it."""
     config = json.loads(os.environ["TF_CONFIG"])
     addresses = config["cluster"]["worker"]
-    if all(address.startswith("127.") for address in addresses):
-        close_to_network(int(addresses[config["task"]["index"]].rpartition(":")[2]))
+    if not all(address.startswith("127.") for address in addresses):
+        return None
+    return int(addresses[config["task"]["index"]].rpartition(":")[2])

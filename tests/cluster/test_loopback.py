@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from cluster.loopback import close_to_network
+from cluster.loopback import close_to_network, guarded
 from tests.processes import address_on_the_network, reachable
 
 
@@ -17,6 +17,26 @@ def test_a_closed_port_answers_on_loopback_only(family):
         address = address_on_the_network()
         assert address is None or reachable(address, port)
         close_to_network(port)
+        assert reachable("127.0.0.1", port)
+        assert address is None or not reachable(address, port)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_guarded_port_never_answers_the_network_from_its_first_moment(family):
+    address = address_on_the_network()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        with guarded(port):
+            listener.bind(("", port))
+            listener.listen()
+            assert reachable("127.0.0.1", port)
+            assert address is None or not reachable(address, port)
+            close_to_network(port)
         assert reachable("127.0.0.1", port)
         assert address is None or not reachable(address, port)
 
