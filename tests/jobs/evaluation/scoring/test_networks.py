@@ -9,6 +9,7 @@ from fer_data.emotions import CLASSES, FOLDER_ORDER, permutation_from
 from fer_data.errors import UserError
 from fer_data.rows import rows_table
 from fer_models.factory import create_model, set_precision
+from jobs.evaluation.predictions import SCORED
 from jobs.evaluation.scoring.contenders import contenders_from
 from jobs.evaluation.scoring.networks import Arithmetic, load_network
 from tests.fer_models.test_foreign_inputs import PREPROCESSING, plain
@@ -148,7 +149,7 @@ def test_a_class_that_a_model_lacks_is_an_error_of_its_rows_and_not_a_mistake(tm
     assert network.missing == (1,)
     block = rows_table([str(i) for i in range(7)], "test", np.arange(7), FACES[:7])
     block = block.append_column("error", pa.nulls(7, pa.string()))
-    table = _predictions(block, "six", network.predict(FACES[:7]), network.missing)
+    table = _predictions(block, "six", network.predict(FACES[:7]), SCORED, network.missing)
     assert table.column("error").to_pylist() == [None, "the model has no class disgust", *[None] * 5]
     assert table.column("predicted").to_pylist()[1] is None
     assert table.column("p_disgust").to_pylist()[0] == 0
