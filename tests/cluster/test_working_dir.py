@@ -39,9 +39,9 @@ def littered(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_repository_is_less_than_a_megabyte(tmp_path):
+def test_the_repository_is_a_small_package(tmp_path):
     size, names = packed(ROOT, tmp_path)
-    assert size < 1_000_000
+    assert size < 2_000_000
     assert {"jobs/train_resnet.py", "fer_data/drawn_faces.py", "jobs/evaluation/report/report.html.j2"} <= names
 
 
@@ -59,6 +59,8 @@ def test_data_environments_tests_and_secrets_stay(littered, tmp_path):
     assert others == {
         "cluster/Dockerfile",
         "cluster/grafana_dashboard.json",
+        # The detector: uploaded code takes precedence over the image's.
+        *(f"fer_data/faces/face_detection_back.{suffix}" for suffix in ("LICENSE.txt", "tflite")),
         *(f"fer_models/released/{name}.toml" for name in ("recipe", "resnet50")),
         "pyproject.toml",
         "my_space.toml",

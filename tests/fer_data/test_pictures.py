@@ -69,7 +69,7 @@ def test_hostile_and_damaged_images_are_rows_with_an_error(tmp_path):
     for detect in (False, True):
         table = read(tmp_path, detect=detect)
         assert errors(table) == {
-            "bomb.png": "is 50000x50000: over 100 million pixels",
+            "bomb.png": "is 50000x50000: over 50 million pixels",
             "cut.jpg": "is a truncated JPEG image",
             "empty.jpg": "is empty",
             "outside.jpg": "is a link to a file outside of the folder: copy the file",
