@@ -42,7 +42,11 @@ def saved_when_stopped(work: Callable[[], None], say: Callable[[str], None]) -> 
 
 def save_runs(say: Callable[[str], None]) -> list[str]:
     """Let every run of this job save its position and return; where those stand that were training."""
-    boards = [ray.get_actor(name) for name in ray.util.list_named_actors() if name.startswith(PREFIX)]
+    boards = []
+    for name in ray.util.list_named_actors():
+        if name.startswith(PREFIX):
+            with suppress(ValueError):  # It has just ended.
+                boards.append(ray.get_actor(name))
     training = [board for board in boards if _answer(board.leave.remote())]
     if training:
         say("saving; a second signal ends at once")
