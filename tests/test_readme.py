@@ -49,6 +49,9 @@ RUN = {
 RUN_SLOWLY = {
     "python jobs/train_cnn.py --model compact --data data/fer2013": "--epochs 1 --workers 1",
     "python jobs/train_cnn.py --model compact --data data/mine": "--epochs 1 --workers 1",
+    "python jobs/train_cnn.py --model compact --weights fer_models/released --data data/mine --epochs 10 --batch": (
+        "--epochs 1 --workers 1"
+    ),
     "python jobs/evaluate.py --checkpoint": "",
     "python jobs/evaluate.py --compare": "",
     "python jobs/export.py ~/fer_runs/mine/best --formats": "--formats litert litert_int8 onnx",
