@@ -1,14 +1,11 @@
 """Where a run stands inside an epoch: orders to save it, its place in the run's folder, and resuming from it."""
 
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cluster.rehearsal import free_ports
 from fer_data.errors import UserError
 from fer_models.card import Card
 from fer_models.checkpoint_files import STATE_FILE, packed, publish_checkpoint
@@ -16,8 +13,8 @@ from jobs.training.board import ProgressBoard
 from jobs.training.config import ScheduleConfig, TrainConfig
 from jobs.training.defaults import DEFAULTS
 from jobs.training.run_folder import RunFolder
-from tests.conftest import REPOSITORY, write_drawn_set
-from tests.jobs.training.test_world_size import tf_config
+from tests.conftest import write_drawn_set
+from tests.jobs.training.test_world_size import run_ranks
 
 ROW = {"epoch": 1, "validation_loss": 1.0, "validation_loss_unseen": 1.0}
 
@@ -102,26 +99,7 @@ def test_a_run_can_be_given_more_epochs_but_nothing_else(folder, tmp_path):
 
 
 def disturbed(folder: Path, data: str, network: str, *, kills: int, world_size: int) -> None:
-    workers = [f"127.0.0.1:{port}" for port in free_ports(world_size)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("disturbed.py")]
-            + [str(value) for value in (rank, world_size, data, folder, network, kills)],
-            cwd=REPOSITORY,
-            env={"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3", "TF_CONFIG": tf_config(workers, rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
-    try:
-        for process in ranks:
-            printed, _ = process.communicate(timeout=3600)
-            assert process.returncode == 0, printed[-4000:]
-    finally:
-        for process in ranks:
-            process.kill()
+    run_ranks(Path(__file__).with_name("disturbed.py"), world_size, data, folder, network, kills, timeout=3600)
 
 
 @pytest.mark.slow

@@ -12,28 +12,34 @@ from tests.conftest import REPOSITORY, write_drawn_set
 RANK = Path(__file__).with_name("one_rank.py")
 
 
-def train(dataset: str, folder: Path, network: str, world_size: int) -> list[dict[str, np.ndarray]]:
-    """The state of every rank of a run of `world_size` ranks, each a process of its own."""
-    out = folder / f"{network}-{world_size}"
-    out.mkdir()
+def run_ranks(script: Path, world_size: int, *arguments: object, timeout: float = 240) -> None:
+    """Run `script` RANK WORLD_SIZE ARGUMENTS for every rank, each a process of its own; all must end well."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(world_size)]
     ranks = [
         subprocess.Popen(
-            [sys.executable, RANK, str(rank), str(world_size), dataset, out, network],
+            [sys.executable, *map(str, (script, rank, world_size, *arguments))],
             cwd=REPOSITORY,
             env={"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3", "TF_CONFIG": tf_config(workers, rank)},
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         for rank in range(world_size)
     ]
     try:
         for process in ranks:
-            _, errors = process.communicate(timeout=240)
-            assert process.returncode == 0, errors[-2000:]
+            printed, _ = process.communicate(timeout=timeout)
+            assert process.returncode == 0, printed[-4000:]
     finally:
         for process in ranks:
             process.kill()
+
+
+def train(dataset: str, folder: Path, network: str, world_size: int) -> list[dict[str, np.ndarray]]:
+    """The state of every rank of a run of `world_size` ranks."""
+    out = folder / f"{network}-{world_size}"
+    out.mkdir()
+    run_ranks(RANK, world_size, dataset, out, network)
     return [dict(np.load(out / f"rank-{rank}.npz")) for rank in range(world_size)]
 
 
