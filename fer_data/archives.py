@@ -43,8 +43,7 @@ _EXTENDED = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 
-# What zipfile, tarfile and gzip raise when fed anything but a whole archive.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -57,6 +56,7 @@ _DAMAGE = (
     ValueError,
     OSError,
 )
+"""What zipfile, tarfile and gzip raise when fed anything but a whole archive."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Zip:
         try:
             with _opened(self).open(path) as stream:
                 return stream.read(limit)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise BadImage(f"is damaged in the archive ({one_line(error, 80)})") from error
 
     @contextmanager
@@ -295,7 +295,7 @@ def damage_reported(uri: str) -> Iterator[None]:
     """Turns what reading a damaged archive raises inside the block into a UserError."""
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UserError(f"{redacted(uri)} is truncated or damaged ({one_line(error, 120)}): fetch it again") from error
 
 

@@ -3,11 +3,11 @@
 import io
 import tempfile
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
+from fer_data.archives import DAMAGE
 from fer_data.errors import UserError
 from fer_data.storage import join, one_line, redacted
 from fer_models.bounds import build_within_bounds, check_layers
@@ -62,5 +62,5 @@ def load_training_state(uri: str) -> tuple[dict[str, np.ndarray], Card]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}, card
-    except (ValueError, OSError, BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(f"{redacted(join(uri, STATE_FILE))}: cannot be read: {one_line(error)}") from error

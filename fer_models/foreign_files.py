@@ -3,10 +3,11 @@
 import io
 import json
 from typing import Any, NamedTuple
-from zipfile import BadZipFile, LargeZipFile, ZipFile
+from zipfile import ZipFile
 
 from pyarrow import fs
 
+from fer_data.archives import DAMAGE
 from fer_data.errors import UserError
 from fer_data.storage import one_line, printable, reported, resolve
 from fer_models.hdf5 import MAX_BYTES, read_text_attribute
@@ -60,7 +61,7 @@ def parse_archive(content: bytes, where: str) -> ModelFile:
                     raise UserError(f"{where}: {info.filename} has {info.file_size / 1e6:,.0f} MB: refused")
             # ZipFile reads each part only up to its stated size.
             config, weights = archive.read(CONFIG_FILE), archive.read(WEIGHTS_FILE)
-    except (BadZipFile, LargeZipFile, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise UserError(f"{where}: a truncated or damaged Keras archive: {one_line(error, 120)}") from error
     return ModelFile(_parse_json(config, f"{where}: {CONFIG_FILE}"), weights)
 

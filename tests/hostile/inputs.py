@@ -57,10 +57,7 @@ def images() -> Iterator[Input]:
         for share in (0.02, 0.1, 0.5, 0.95):
             yield "image", f"cut{share}.{kind}", whole[: int(share * len(whole))]
         for seed in range(8):
-            dice = np.random.default_rng(seed)
-            torn = np.frombuffer(whole, np.uint8).copy()
-            torn[dice.integers(12, len(torn), 12)] = dice.integers(0, 256, 12)
-            yield "image", f"torn{seed}.{kind}", torn.tobytes()
+            yield "image", f"torn{seed}.{kind}", _torn(whole, 12, len(whole), seed)
     start = picture("jpg").index(b"\xff\xc0")
     frame = picture("jpg")[start : start + 19]
     for name, before in {
@@ -215,6 +212,9 @@ def networks() -> Iterator[Input]:
         "pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
     }.items():
         yield "network", f"{name}.keras", data
+    whole = _keras(plain)
+    for seed in range(24):  # In the compressed parts, where zipfile passes on what zlib raises.
+        yield "network", f"torn{seed}.keras", _torn(whole, 30, len(whole) // 2, seed)
     yield from _whole_models(plain)
 
 
@@ -242,8 +242,18 @@ def _whole_models(plain: dict[str, Any]) -> Iterator[Input]:
         yield "network", f"{name}.h5", file.getvalue()
 
 
+def _torn(data: bytes, start: int, end: int, seed: int) -> bytes:
+    """`data` with four wrong bytes between `start` and `end`."""
+    dice, torn = np.random.default_rng(seed), np.frombuffer(data, np.uint8).copy()
+    torn[dice.integers(start, end, 4)] = dice.integers(0, 256, 4)
+    return torn.tobytes()
+
+
 def exports() -> Iterator[Input]:
     litert = (RELEASED / "model.tflite").read_bytes()
+    labels = litert.rindex(b"PK\3\4")  # A zip at the file's end, which the interpreter does not read.
+    for seed in range(24):
+        yield "litert", f"labels{seed}.tflite", _torn(litert, labels, len(litert), seed)
     for share in (0.001, 0.3, 0.9):
         yield "litert", f"cut{share}.tflite", litert[: int(share * len(litert))]
     for name, data in {
