@@ -65,7 +65,11 @@ STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 @contextmanager
 def stops_handled(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Call `handler(number, frame)` for the signals in STOPS. Only the main thread can; elsewhere nothing changes."""
+    """Call `handler(number, frame)` for the signals in STOPS. Only the main thread can; elsewhere nothing changes.
+
+    Where the first signal left other handlers, as `stop` does, they stay: while results are saved, a second signal ends
+    the process.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -74,7 +78,8 @@ def stops_handled(handler: Callable[[int, object], None]) -> Iterator[None]:
         yield
     finally:
         for number, one in before.items():
-            signal.signal(number, one)
+            if signal.getsignal(number) is handler:
+                signal.signal(number, one)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class ProgressBoard:
         self._now: dict[str, Any] | None = None
         self._mistake: UserError | None = None
         self._finished = finished
+        self._position: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         return f"ProgressBoard({self._name})"  # The actor's name in Ray's dashboard.
@@ -107,9 +108,15 @@ class ProgressBoard:
     def lose(self, ranks: list[int], workers: int | None) -> None:
         """Say that the workers of `ranks` died, of so many if their number is fixed."""
         names = " and ".join(str(rank + 1) for rank in ranks) + (f" of {workers}" if workers else "")
-        self.say(
-            f"worker{'s' * (len(ranks) > 1)} {names} lost; waiting for room, then on from epoch {self._finished + 1}"
-        )
+        epoch, step = self._finished + 1, 0
+        if self._position and self._position[0] == epoch:
+            step = self._position[1]
+        where = f"epoch {epoch}" + (f", after step {step}" if step else "")
+        self.say(f"worker{'s' * (len(ranks) > 1)} {names} lost; waiting for room, then on from {where}")
+
+    def hold(self, epoch: int, step: int) -> None:
+        """Know that the position after `step` of `epoch` is written."""
+        self._position = epoch, step
 
     def fail(self, mistake: UserError) -> None:
         """Record a mistake of the user, which ends the run."""

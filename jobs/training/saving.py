@@ -51,7 +51,12 @@ class Saver:
         """
         self.wait()
         card, arrays = self._card(history), position.with_state(self._rank.state)
-        self._writing.append(self._thread.submit(self._folder.save_position, position.step, card, arrays))
+
+        def write() -> None:
+            self._folder.save_position(position.step, card, arrays)
+            self._task.progress.hold.remote(position.epoch, position.step)
+
+        self._writing.append(self._thread.submit(write))
 
     def check(self) -> None:
         """Raise the exception of a write that has failed."""

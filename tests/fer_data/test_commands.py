@@ -1,8 +1,18 @@
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from fer_data.commands import stop_checked
+from fer_data.commands import STOPS, stop_checked
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Those of pytest, again after the test."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    yield
+    for number, one in before.items():
+        signal.signal(number, one)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -11,16 +21,22 @@ def test_ctrl_c_is_not_lost_in_a_destructor():
         def __del__(self):
             signal.raise_signal(signal.SIGINT)
 
-    before = signal.getsignal(signal.SIGINT)
     with stop_checked() as look:
         look()
         press = Press()
         del press  # Python drops what is raised now.
         with pytest.raises(KeyboardInterrupt):
             look()
-    assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_is_raised_at_once_elsewhere():
-    with stop_checked(), pytest.raises(KeyboardInterrupt):
+def test_ctrl_c_is_raised_at_once_elsewhere_and_a_second_one_ends_the_process():
+    with pytest.raises(KeyboardInterrupt), stop_checked():
         signal.raise_signal(signal.SIGINT)
+    assert {signal.getsignal(number) for number in STOPS} == {signal.SIG_DFL}
+
+
+def test_handlers_are_those_of_before_when_nothing_was_stopped():
+    before = [signal.getsignal(number) for number in STOPS]
+    with stop_checked():
+        assert [signal.getsignal(number) for number in STOPS] != before
+    assert [signal.getsignal(number) for number in STOPS] == before

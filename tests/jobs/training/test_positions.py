@@ -65,6 +65,17 @@ def test_the_end_of_a_machine_is_an_order_to_all_ranks_until_new_workers_start()
     assert board.next_call(1, 7, False) == "rest"
 
 
+def test_a_lost_worker_is_told_with_the_place_from_which_the_run_goes_on():
+    board = ProgressBoard("run", finished=1, minutes=60)
+    board.lose([0, 1], 2)
+    board.hold(2, 30)
+    board.lose([1], None)
+    board.finish_epochs([{"epoch": 2}])
+    board.lose([1], None)
+    places = [line.partition("on from ")[2] for line in board.take(0)[0] if isinstance(line, str)]
+    assert places == ["epoch 2", "epoch 2, after step 30", "epoch 3"]
+
+
 def test_a_run_resumes_from_the_newest_intact_position_and_removes_those_behind_it(folder):
     assert folder.positions() == [(2, 3), (2, 6)]
     found = folder.latest()
