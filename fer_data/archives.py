@@ -6,17 +6,14 @@ are archives that would expand beyond all proportion, whatever sizes they declar
 
 import gzip
 import io
-import lzma
 import re
 import shutil
 import stat
-import struct
 import sys
 import tarfile
 import tempfile
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +24,7 @@ from pyarrow import fs
 
 from fer_data.containers import HEAD_BYTES
 from fer_data.decoding import MAX_IMAGE_BYTES, BadImage
-from fer_data.errors import UserError
+from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_data.storage import is_remote, one_line, redacted, reported, resolve
 
 # FER-2013's own archives expand threefold. Small archives may be of anything, blank images too.
@@ -43,20 +40,7 @@ _EXTENDED = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 
-DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-    OSError,
-)
-"""What zipfile, tarfile and gzip raise when fed anything but a whole archive."""
+_DAMAGE = (*DAMAGED_ZIP, tarfile.TarError)
 
 
 @dataclass(frozen=True)
@@ -108,7 +92,7 @@ class Zip:
         try:
             with _opened(self).open(path) as stream:
                 return stream.read(limit)
-        except DAMAGE as error:
+        except _DAMAGE as error:
             raise BadImage(f"is damaged in the archive ({one_line(error, 80)})") from error
 
     @contextmanager
@@ -295,7 +279,7 @@ def damage_reported(uri: str) -> Iterator[None]:
     """Turns what reading a damaged archive raises inside the block into a UserError."""
     try:
         yield
-    except DAMAGE as error:
+    except _DAMAGE as error:
         raise UserError(f"{redacted(uri)} is truncated or damaged ({one_line(error, 120)}): fetch it again") from error
 
 

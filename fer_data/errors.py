@@ -1,5 +1,10 @@
 """The exception for a user's mistake. Everything else is a bug and keeps its traceback."""
 
+import lzma
+import struct
+import zipfile
+import zlib
+
 from fer_data.text import plain
 
 
@@ -15,3 +20,18 @@ class UserError(Exception):
 
 class StorageError(UserError):
     """Storage refuses: its disk is full, a permission is missing, its server does not answer."""
+
+
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+"""What zipfile raises when fed anything but a whole zip. Gzip raises no more."""

@@ -7,8 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fer_data.archives import DAMAGE
-from fer_data.errors import UserError
+from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_data.storage import join, one_line, redacted
 from fer_models.bounds import build_within_bounds, check_layers
 from fer_models.card import Card
@@ -62,5 +61,5 @@ def load_training_state(uri: str) -> tuple[dict[str, np.ndarray], Card]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}, card
-    except DAMAGE as error:
+    except DAMAGED_ZIP as error:
         raise UserError(f"{redacted(join(uri, STATE_FILE))}: cannot be read: {one_line(error)}") from error

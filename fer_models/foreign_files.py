@@ -7,8 +7,7 @@ from zipfile import ZipFile
 
 from pyarrow import fs
 
-from fer_data.archives import DAMAGE
-from fer_data.errors import UserError
+from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_data.storage import one_line, printable, reported, resolve
 from fer_models.hdf5 import MAX_BYTES, read_text_attribute
 
@@ -61,7 +60,7 @@ def parse_archive(content: bytes, where: str) -> ModelFile:
                     raise UserError(f"{where}: {info.filename} has {info.file_size / 1e6:,.0f} MB: refused")
             # ZipFile reads each part only up to its stated size.
             config, weights = archive.read(CONFIG_FILE), archive.read(WEIGHTS_FILE)
-    except DAMAGE as error:
+    except DAMAGED_ZIP as error:
         raise UserError(f"{where}: a truncated or damaged Keras archive: {one_line(error, 120)}") from error
     return ModelFile(_parse_json(config, f"{where}: {CONFIG_FILE}"), weights)
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fer_data.archives import DAMAGE
 from fer_data.emotions import permutation_from
-from fer_data.errors import UserError
+from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_models.input_form import InputForm, taken_in_words
 from fer_models.reading import NOTHING_KNOWN, Reading, order_in_words, said
 
@@ -43,7 +42,7 @@ def classes_in(model: bytes) -> tuple[str, ...] | None:
             if archive.getinfo(LABELS).file_size > _MAX_LABELS_BYTES:
                 return None
             return tuple(archive.read(LABELS).decode().split())
-    except (KeyError, *DAMAGE):
+    except (KeyError, *DAMAGED_ZIP):
         return None
 
 

@@ -1,6 +1,7 @@
 """The jobs on a cluster of several nodes, submitted as on a real one; slow, since every node takes seconds to start."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,9 +41,20 @@ def rehearsal(tmp_path_factory) -> Iterator[Rehearsal]:
         assert_all_end(processes)
 
 
-def submit(cluster: Rehearsal, *command: object) -> subprocess.Popen:
+def ray(*command: object, cluster: Rehearsal) -> None:
+    subprocess.run(
+        [str(part) for part in (RAY, *command)],
+        env=os.environ | cluster.environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
+def submit(cluster: Rehearsal, *command: object, id: str | None = None) -> subprocess.Popen:
+    options = ("--working-dir", REPOSITORY, *(("--submission-id", id) if id else ()))
     return subprocess.Popen(
-        [str(part) for part in (RAY, "job", "submit", "--working-dir", REPOSITORY, "--", sys.executable, *command)],
+        [str(part) for part in (RAY, "job", "submit", *options, "--", sys.executable, *command)],
         env=os.environ | cluster.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -127,32 +139,39 @@ def test_nothing_listens_beyond_the_loopback_address(rehearsal):
     assert not {address for address, _ in addresses if not address.is_loopback}
 
 
-def test_workers_come_and_go_with_the_nodes(rehearsal, drawn_few, tmp_path):
-    """Elastic: begins on what there is, grows when a node comes, shrinks when one goes; the global batch stays."""
+def test_workers_come_and_go_with_the_nodes_and_the_job_is_stopped(rehearsal, drawn_few, tmp_path):
+    """Elastic: begins on what there is, grows with a node, moves from one that ends; `ray job stop` saves it."""
     rehearsal.kill("2")
     run = tmp_path / "elastic"
     process = submit(
         *(rehearsal, "jobs/train_cnn.py", "--model", "compact", "--workers", "1:2", "--epochs", 2000),
         *("--batch-size", 50, "--data", drawn_few, "--storage", tmp_path, "--name", run.name),
+        *("--checkpoint-minutes", 60),
+        id="elastic",
     )
 
     def workers() -> list[int]:
         history = run / "history.csv"
         return pd.read_csv(history)["workers"].to_list() if history.exists() else []
 
-    try:
-        until(lambda: workers()[-1:] == [1], process)
-        rehearsal.add("3")
-        until(lambda: workers()[-1:] == [2], process)
-        rehearsal.kill("3")
-        until(lambda: workers()[-1:] == [1], process)
-        epochs = pd.read_csv(run / "history.csv")["epoch"].to_list()
-        assert epochs == list(range(1, len(epochs) + 1)), "every epoch once"
-    finally:
-        process.kill()
-        process.communicate()
-        rehearsal.restart()
-        rehearsal.add("2")
+    until(lambda: workers()[-1:] == [1], process)
+    rehearsal.add("3")
+    until(lambda: workers()[-1:] == [2], process)
+    rehearsal.preempt("3")
+    until(lambda: workers()[-1:] == [1], process)
+    rehearsal.kill("3")
+    ray("job", "stop", "elastic", cluster=rehearsal)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert "a machine of this run is about to end: its workers move" in output
+    stands = re.search("^interrupted: saved (in|after) epoch (.*); the same command goes on$", output, re.MULTILINE)
+    assert stands, output
+    assert (run / "positions").exists() or stands[1] == "after"
+    # Each time workers came and went, the epoch went on where it stood.
+    assert output.count("resuming in epoch") + output.count("resuming after epoch") == 2, output
+    assert "lost" not in output
+    epochs = pd.read_csv(run / "history.csv")["epoch"].to_list()
+    assert epochs == list(range(1, len(epochs) + 1)), "every epoch once"
+    rehearsal.add("2")
 
 
 def test_a_job_waits_for_machines_that_are_yet_to_come(rehearsal, drawn_few, tmp_path):
