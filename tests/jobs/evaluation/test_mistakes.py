@@ -79,6 +79,7 @@ def test_an_output_that_exists_or_cannot_be_written_is_told_in_a_line(capsys, ch
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_model_that_only_loading_shows_to_be_unfit_is_told_in_a_line(checkpoints, drawn_set, tmp_path):
     from tests.jobs.evaluation.tiny import tiny_network
 
