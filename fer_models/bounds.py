@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import keras
@@ -11,8 +12,10 @@ from fer_data.errors import UserError
 
 SMALL_PARAMETERS = 10 * 10**6
 """A network of so many is built whatever the size of its file; others need a byte of it for each parameter."""
-MAX_LAYERS, MAX_VALUES, MAX_MULTIPLY_ADDS = 2000, 8 * 2**20, 2 * 10**10
-"""Layers; values that a layer gives, and multiply-adds, for an image. VGG-16 at 224x224 has 15 billion of these."""
+MAX_LAYERS, MAX_MULTIPLY_ADDS = 2000, 2 * 10**10
+"""Calls of layers, and multiply-adds for an image. VGG-16 at 224x224 has 15 billion of these."""
+MAX_VALUES, MAX_ALL_VALUES = 8 * 2**20, 200 * 2**20
+"""Values that a layer gives, and all layers together, for an image. EfficientNetB4 at 380x380 has 172 * 2**20."""
 _WAITING = "uninitialized_variables"
 
 
@@ -32,42 +35,58 @@ def build_within_bounds(build: Callable[[], keras.Model], where: str, file_bytes
 
 
 def check_layers(config: Any, where: str) -> None:
-    """Raises UserError for a configuration of more than MAX_LAYERS layers, each of which takes time to build."""
-    count, left = 0, [config]
-    while left:
-        value = left.pop()
-        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-        layers = value.get("layers") if isinstance(value, dict) else None
-        count += len(layers) if isinstance(layers, list) else 0
-        left += inner
+    """Raises UserError for a configuration of more than MAX_LAYERS calls of layers, each of which takes time to build.
+
+    A model within a model counts once for each of its calls.
+    """
+    count = _calls_in(config)
     if count > MAX_LAYERS:
         raise UserError(f"{where}: {count:,} layers; at most {MAX_LAYERS:,} are read")
 
 
+def _calls_in(entry: Any) -> int:
+    config = entry.get("config") if isinstance(entry, dict) else None
+    layers = config.get("layers") if isinstance(config, dict) else None
+    if not isinstance(layers, list):
+        return 1
+    return sum(_times(layer) * _calls_in(layer) for layer in layers)
+
+
+def _times(layer: Any) -> int:
+    nodes = layer.get("inbound_nodes") if isinstance(layer, dict) else None
+    return max(1, len(nodes)) if isinstance(nodes, list) else 1
+
+
 def _check(model: keras.Model, where: str, file_bytes: int) -> None:
-    layers = list(_leaves(model))
     parameters = model.count_params()
     if parameters > max(SMALL_PARAMETERS, file_bytes):
         raise UserError(f"{where}: {parameters:,} parameters do not fit into a file of {file_bytes:,} bytes: refused")
-    sums = 0
-    for layer in layers:
-        values = max(map(_values, _outputs(layer)), default=0)
+    all_values = sums = 0
+    for operation, outputs in _calls(model):
+        values = max(map(_values, outputs), default=0)
         if values > MAX_VALUES:
-            raise UserError(f"{where}: the layer {layer.name} gives {values:,} values for an image: refused")
-        kernels = [math.prod(weight.shape[:-1]) for weight in layer.weights if len(weight.shape) > 1]
+            raise UserError(f"{where}: the layer {operation.name} gives {values:,} values for an image: refused")
+        kernels = [
+            math.prod(weight.shape[:-1]) for weight in getattr(operation, "weights", ()) if len(weight.shape) > 1
+        ]
         sums += values * max(kernels, default=0)
+        all_values += values
     if sums > MAX_MULTIPLY_ADDS:
         raise UserError(f"{where}: {sums:,} multiply-adds for an image; at most {MAX_MULTIPLY_ADDS:,} are read")
+    if all_values > MAX_ALL_VALUES:
+        raise UserError(
+            f"{where}: its layers give {all_values:,} values for an image; at most {MAX_ALL_VALUES:,} are read"
+        )
 
 
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in model.layers:
-        yield from _leaves(layer) if isinstance(layer, keras.Model) else [layer]
-
-
-def _outputs(layer: keras.layers.Layer) -> Iterator[Any]:
-    for node in getattr(layer, "_inbound_nodes", ()):
-        yield from keras.tree.flatten(node.outputs)
+def _calls(model: keras.Model) -> Iterator[tuple[Any, list[Any]]]:
+    """Every call of a layer or an operation in `model` and the models within it, with the tensors that it gives."""
+    graph = getattr(model, "_functional", model)
+    for node in chain.from_iterable(graph._nodes_by_depth.values()):  # Private, of Keras 3.15: the calls in a graph.
+        if isinstance(node.operation, keras.Model):
+            yield from _calls(node.operation)
+        else:
+            yield node.operation, keras.tree.flatten(node.outputs)
 
 
 def _values(tensor: Any) -> int:

@@ -70,7 +70,7 @@ def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
         else:
             calibration = spread(dataset, training, CALIBRATION_FACES) if name == "litert_int8" else None
             files[file] = with_classes(to_litert(model, calibration), card.classes)
-            predict = LiteRTModel(files[file], where)
+            predict = LiteRTModel(files[file], where, ours=True)
         about = {"data_fingerprint": dataset.manifest.fingerprint}
         if name == "litert_int8":
             measured[file] = about | _accuracy_lost(model, predict, dataset, validation)

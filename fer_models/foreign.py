@@ -128,7 +128,7 @@ def _require_one_of_each(model: keras.Model, where: str) -> None:
 
 def _require_probabilities(model: keras.Model, where: str, shape: tuple[int, int, int]) -> None:
     """Raises UserError unless the model runs on images of `shape` and gives probabilities."""
-    images = np.random.default_rng(0).integers(0, 2, (2, *shape)).astype(model.inputs[0].dtype)
+    images = np.random.default_rng(0).integers(0, 2, (1, *shape)).astype(model.inputs[0].dtype)
     try:
         outputs = np.asarray(model(images))
     except Exception as error:  # Any layer may fail on a stranger's numbers.

@@ -6,6 +6,7 @@ labels there too, so that other tools find them. Source: https://ai.google.dev/e
 
 import io
 import math
+import sys
 import zipfile
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ import numpy as np
 from fer_data.emotions import permutation_from
 from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_models.input_form import InputForm, taken_in_words
+from fer_models.litert_trial import megabytes_for_an_image
 from fer_models.reading import NOTHING_KNOWN, Reading, order_in_words, said
 
 FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
@@ -21,6 +23,8 @@ FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
 LABELS = "labels.txt"
 _MAX_LABELS_BYTES = 4096
 _KEPT_SIZES = 8
+_MEGABYTES = 2048
+"""What the images of a batch may take: others go in parts."""
 _MAX_VALUES = 64 * 2**20
 """Values of a tensor for each image: the weights of the largest layers have no more."""
 
@@ -51,10 +55,13 @@ class LiteRTModel:
 
     A foreign model may take float32 images of another size and of 1 or 3 channels: `reading` says what is known of it.
     `classes` is the order that the file names, None if it names none; `warnings` say what was assumed. Raises
-    UserError, naming `where`, when `model` is not a LiteRT file or has other inputs or outputs.
+    UserError, naming `where`, when `model` is not a LiteRT file or has other inputs or outputs. Unless it is `ours`, it
+    is tried in a process of its own first.
     """
 
-    def __init__(self, model: bytes, where: str, threads: int = 1, reading: Reading = NOTHING_KNOWN) -> None:
+    def __init__(
+        self, model: bytes, where: str, threads: int = 1, reading: Reading = NOTHING_KNOWN, *, ours: bool = False
+    ) -> None:
         self._model, self._threads, self._one_by_one = model, threads, False
         self._interpreters: dict[int, _Interpreter] = {}
         try:
@@ -75,14 +82,15 @@ class LiteRTModel:
                 permutation_from(self.classes)
             except (KeyError, ValueError) as error:
                 raise UserError(f"{where}: its {LABELS} does not name the seven classes: {error}") from None
-        ours, outputs = self._whole and self._form.plain, first.gives[1]
-        self._columns = reading.columns(outputs, where, ours=ours, stated=self.classes)
+        plain, outputs = self._whole and self._form.plain, first.gives[1]
+        self._columns = reading.columns(outputs, where, ours=plain, stated=self.classes)
         known = self.classes is not None or reading.knows_classes(outputs)
         self.warnings = said(
             where,
-            order=None if known else order_in_words(ours=ours),
+            order=None if known else order_in_words(ours=plain),
             taken=None if self._whole or reading.input_range else taken_in_words(self._form, found=False),
         )
+        self._most = sys.maxsize if ours else max(1, int(_MEGABYTES / max(1, megabytes_for_an_image(model, where))))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         if not self._form.plain or not self._whole:
@@ -92,6 +100,9 @@ class LiteRTModel:
         return self._columns(self._run(pixels))
 
     def _run(self, images: np.ndarray) -> np.ndarray:
+        if len(images) > self._most:
+            parts = range(0, len(images), self._most)
+            return np.concatenate([self._run(images[start : start + self._most]) for start in parts])
         if not self._one_by_one:
             try:
                 given = self._for(len(images)).run(images)

@@ -1,6 +1,8 @@
 """An ONNX model as a function from raw pixels to probabilities. Needs NumPy and ONNX Runtime only."""
 
 import re
+import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,17 @@ from fer_models.input_form import SIDE, InputForm, taken_in_words
 from fer_models.reading import NOTHING_KNOWN, InputRange, Reading, order_in_words, said
 
 _CUDA = "CUDAExecutionProvider"
-_NO_MEMORY = "Failed to allocate memory"
-"""Part of the message of ONNX Runtime 1.32 when a batch does not fit. Its exceptions share no base class."""
+_MOST_BYTES = 256 * 2**20
+"""Of what a model computes on its way, on a CPU; its weights do not count. Images that do not fit go in parts."""
+_NO_MEMORY, _NO_ROOM = "Failed to allocate memory", "is smaller than requested bytes"
+"""Parts of the messages of ONNX Runtime 1.32 when a batch does not fit the memory, or _MOST_BYTES. Its exceptions share
+no base class."""
 
 _EXTERNAL = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 """The key `location` of a tensor's external data, as protobuf writes it: ONNX Runtime would look for that file in this
 process's working directory."""
-
+_LOOP = re.compile(rb"(?:\x22|\xa2\x80*\x00)(?:\x04|\x84\x80*\x00)(?:Loop|Scan)")
+"""The operations that may go on for ever, as protobuf writes their names."""
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -57,9 +63,14 @@ class OnnxModel:
             raise UserError(f"{where} needs ONNX Runtime: pip install onnxruntime") from None
         if _EXTERNAL.search(model):
             raise UserError(f"{where} keeps its weights in other files: save it as one file, without external data")
+        if _LOOP.search(model):
+            raise UserError(f"{where} has a loop, which a network of faces needs none of: refused")
+        _bound_memory()
         options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # What fails is said in our words.
         gpu = gpu and can_use_gpu()
         providers = [*([_CUDA] if gpu else []), "CPUExecutionProvider"]
         try:
@@ -72,7 +83,8 @@ class OnnxModel:
                 f"{where}: ONNX Runtime finds no GPU: install its CUDA libraries "
                 "(pip install 'onnxruntime-gpu[cuda,cudnn]'), or use the CPU: --device cpu"
             )
-        taken, given = self._session.get_inputs(), self._session.get_outputs()
+        self._most = sys.maxsize
+        taken = self._session.get_inputs()
         if len(taken) != 1 or len(taken[0].shape) != 4 or taken[0].type not in _TYPES:
             shown = f"{taken[0].type} {taken[0].shape[1:]}" if len(taken) == 1 else f"{len(taken)} inputs"
             raise UserError(f"{where} takes {shown}, not uint8 [n, 48, 48, 1] pixels")
@@ -86,9 +98,7 @@ class OnnxModel:
                 permutation_from(self.classes)
             except (KeyError, ValueError) as error:
                 raise UserError(f"{where} does not name the seven classes: {one_line(error)}") from None
-        outputs = given[0].shape[-1] if len(given[0].shape) == 2 else None
-        if not isinstance(outputs, int):
-            outputs = self._run(self._form(np.zeros((1, SIDE, SIDE, 1), np.uint8))).shape[-1]
+        outputs = self._outputs(where)
         ours = self._whole and self._form.plain
         self._columns = reading.columns(outputs, where, ours=ours, stated=self.classes)
         known = self.classes is not None or reading.knows_classes(outputs)
@@ -109,14 +119,44 @@ class OnnxModel:
             return self._columns(np.concatenate([self._run(image[None]) for image in pixels]))
         return self._columns(self._run(pixels))
 
+    def _outputs(self, where: str) -> int:
+        """Of one image, on which the model is tried."""
+        try:
+            given = self._run(self._form(np.zeros((1, SIDE, SIDE, 1), np.uint8)))
+        except MemoryError as error:
+            raise UserError(f"{where} takes more than {_MOST_BYTES >> 20} MiB for an image: refused") from error
+        except Exception as error:
+            raise UserError(f"{where} does not run: {one_line(error, 160)}") from error
+        if given.ndim != 2:
+            raise UserError(f"{where} gives {list(given.shape[1:])} values for a face, not probabilities of classes")
+        return given.shape[1]
+
     def _run(self, images: np.ndarray) -> np.ndarray:
+        if len(images) > self._most:
+            parts = range(0, len(images), self._most)
+            return np.concatenate([self._run(images[start : start + self._most]) for start in parts])
         images = (np.rint(images) if self._whole else images).astype(self._dtype)
         try:
             return self._session.run(None, {self._input: images})[0].astype(np.float32)
         except Exception as error:
-            if _NO_MEMORY in str(error):
+            if _NO_ROOM in str(error) and len(images) > 1:
+                self._most = len(images) // 2
+                return self._run(images)
+            if _NO_ROOM in str(error) or _NO_MEMORY in str(error):
                 raise MemoryError(one_line(error, 160)) from error
             raise
+
+
+@cache
+def _bound_memory() -> None:
+    """Give the sessions of this process one memory of at most _MOST_BYTES on the CPU."""
+    import onnxruntime
+
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    bound = onnxruntime.OrtArenaCfg({"max_mem": _MOST_BYTES, "arena_extend_strategy": 1})
+    onnxruntime.create_and_register_allocator(place, bound)
 
 
 def _form_of(shape: list[Any], input_range: InputRange, where: str) -> InputForm:

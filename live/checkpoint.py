@@ -67,7 +67,7 @@ def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
         raise UserError(f"{file} is missing: write it again with `python jobs/export.py {folder}`") from None
     if hashlib.sha256(content).hexdigest() != digests[file.name]:
         raise UserError(f"{file} does not match its card: it is damaged or was changed; export it again")
-    model = LiteRTModel(content, str(file), threads)
+    model = LiteRTModel(content, str(file), threads, ours=folder == RELEASED)
     if classes != CLASSES or model.classes != classes:
         raise UserError(f"{card_file} and {file.name} do not name the same classes: export the checkpoint again")
     return model

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 
 from fer_data.commands import counted
+from fer_data.errors import UserError
 from live.options import LiveOptions
 from live.overlay import LEGEND, draw, notice, recorded
 from live.pipeline import Analysis
+from live.unfinished import Unfinished
 from live.web import WebView
 from live.window import Window
 
@@ -132,13 +134,11 @@ class Display:
 
     def _snapshot(self) -> None:
         path = self._snapshots / f"snapshot-{datetime.now():%Y%m%d-%H%M%S-%f}.png"
-        temporary = path.with_name(f".unfinished-{path.name}")
         assert self._drawn is not None
         try:
-            temporary.write_bytes(cv2.imencode(".png", self._drawn)[1].tobytes())
-            temporary.replace(path)
+            Unfinished(path, "--snapshots", overwrite=False).write(cv2.imencode(".png", self._drawn)[1].tobytes())
             self._message = f"saved {path}"
-        except OSError as error:
-            self._message = f"not saved: {path}: {error.strerror}"
+        except (OSError, UserError) as error:
+            self._message = f"not saved: {error}"
         self._message_until = time.monotonic() + _MESSAGE_SECONDS
         self._warn(self._message)

@@ -13,6 +13,7 @@ latency_ms     milliseconds from the frame's arrival to its drawn result
 import csv
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,9 +45,13 @@ class Log:
         if path.suffix.lower() == ".parquet":
             need_pyarrow(f"--log {path}")
         self._file = Unfinished(path, "--log", overwrite=overwrite)
-        self._writer = writers[path.suffix.lower()](self._file.temporary)
+        self._failed: OSError | None = None
         self._rows: list[dict[str, Any]] = []
         self._empty = empty
+        try:
+            self._writer = writers[path.suffix.lower()](self._file.temporary)
+        except OSError as error:
+            raise OSError(self._file.fail(error)) from error
 
     def write(self, frame: Frame, analysis: Analysis, latency: float) -> None:
         """Add the faces of one frame; `latency` in milliseconds."""
@@ -59,23 +64,31 @@ class Log:
             self._flush()
 
     def close(self) -> None:
+        """Finish the file. Raises OSError, which names it, where it is not complete."""
         try:
             try:
                 self._flush()
             finally:
                 self._writer.close()
         except OSError as error:
-            raise OSError(self._file.fail(error.strerror or str(error))) from error
+            self._failed = self._failed or error
+        if self._failed:
+            raise OSError(self._file.fail(self._failed)) from self._failed
         self._file.publish()
 
     def discard(self) -> None:
         """Leave no file."""
-        self._writer.close()
+        with suppress(OSError):
+            self._writer.close()
         self._file.discard()
 
     def _flush(self) -> None:
-        self._writer.write(self._rows)
-        self._rows = []
+        rows, self._rows = self._rows, []
+        try:
+            self._writer.write(rows)
+        except OSError as error:
+            self._failed = error
+            raise
 
 
 class _Writer(Protocol):

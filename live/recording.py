@@ -23,30 +23,26 @@ class Recording:
         if self._is_image and not source.only_image:
             raise UserError(f"--save {path}: only one image is saved as an image; give a name that ends in .mp4")
         self._path, self._file = path, Unfinished(path, "--save", overwrite=overwrite)
-        self._temporary = self._file.temporary
         self._rate = source.frames_per_second
         self._writer: cv2.VideoWriter | None = None
         self._size, self._written = (0, 0), 0
-        self._origin = ""
+        self._image, self._origin = b"", ""
         self._zero = self._end = 0.0
         """Seconds of the recording at which the time of the current file is zero, and at which its last frame ends."""
 
     def write(self, drawn: np.ndarray, frame: Frame) -> None:
         """Add what was drawn on a frame, uint8 [h, w, 3]. Several files follow one another."""
         if self._is_image:
-            encoded = cv2.imencode(self._path.suffix, drawn)[1]
-            try:
-                self._temporary.write_bytes(encoded.tobytes())
-            except OSError as error:
-                raise OSError(self._file.fail(str(error.strerror))) from error
-            self._written = 1
+            self._image = cv2.imencode(self._path.suffix, drawn)[1].tobytes()
             return
         if self._writer is None:
             # Codecs require even sides.
             self._size = max(2, drawn.shape[1] // 2 * 2), max(2, drawn.shape[0] // 2 * 2)
             codec = VIDEO_CODECS[self._path.suffix.lower()]
             # OpenCV chooses the container by the suffix, which the temporary name shares.
-            self._writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
+            self._writer = cv2.VideoWriter(
+                str(self._file.temporary), cv2.VideoWriter.fourcc(*codec), self._rate, self._size
+            )
             if not self._writer.isOpened():
                 raise UserError(f"--save {self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]}")
         if frame.origin != self._origin:
@@ -60,13 +56,17 @@ class Recording:
             self._written += 1
 
     def close(self) -> None:
-        """Finish the file, or remove it when nothing was written. Raises OSError when the video does not play."""
+        """Finish the file, or remove it when nothing was written. Raises OSError when the video is not complete."""
         if self._writer is not None:
             self._writer.release()
+        if self._image:
+            self._file.write(self._image)
+            return
         if not self._written:
             self._file.discard()
             return
-        if not self._is_image and not cv2.VideoCapture(str(self._temporary)).read()[0]:
+        # The number is written last: a full disk leaves frames that play, and says so nowhere.
+        if cv2.VideoCapture(str(self._file.temporary)).get(cv2.CAP_PROP_FRAME_COUNT) < self._written:
             raise OSError(self._file.fail("the video is incomplete"))
         self._file.publish()
 

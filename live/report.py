@@ -104,11 +104,7 @@ class Report:
             .read_text(encoding="utf-8")
             .replace(_PLACE, _PLACE.replace("{}", text))
         )
-        try:
-            self._file.temporary.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise OSError(self._file.fail(str(error.strerror))) from error
-        self._file.publish()
+        self._file.write(page.encode())
 
     def _write_face(self, file: _File, frame: Frame, face: TrackedFace, latency: float) -> None:
         person = file.people.get(face.id)

@@ -4,6 +4,7 @@ import fcntl
 import glob
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,20 +36,25 @@ class Unfinished:
                 self.discard()
                 raise UserError(f"{option} {path} is being written by another program: choose another name")
 
+    def write(self, content: bytes) -> None:
+        """Write the whole file and give it its name. Raises OSError, which names it, where that fails."""
+        try:
+            self.temporary.write_bytes(content)
+        except OSError as error:
+            raise OSError(self.fail(error)) from error
+        self.publish()
+
     def publish(self) -> None:
-        """Give the file its name. Raises OSError where that is taken by now; the file stays where it is then."""
+        """Give the file its name. Raises OSError where that is taken by now; what was written is kept then."""
         try:
             if self._overwrite:
                 self.temporary.replace(self.path)
             else:
-                os.link(self.temporary, self.path)  # Unlike a rename, it replaces nothing.
-                self.temporary.unlink()
+                _rename(self.temporary, self.path)
         except FileExistsError:
-            raise OSError(f"{self.path} exists by now: what was written is in {self.temporary}") from None
-        except OSError:
-            if self.path.exists() and not self._overwrite:
-                raise
-            self.temporary.replace(self.path)  # This file system has no links.
+            raise OSError(self.fail("it exists by now")) from None
+        except OSError as error:
+            raise OSError(self.fail(error)) from error
         os.close(self._lock)
 
     def discard(self) -> None:
@@ -56,19 +62,37 @@ class Unfinished:
         self.temporary.unlink(missing_ok=True)
         os.close(self._lock)
 
-    def fail(self, why: str) -> str:
-        """What to say where the file could not be completed. An empty one is removed."""
-        left = self.temporary.exists() and self.temporary.stat().st_size > 0
-        if not left:
-            self.temporary.unlink(missing_ok=True)
-        return f"{self.path}: {why}" + (f" (what was written is in {self.temporary})" if left else "")
+    def fail(self, why: OSError | str) -> str:
+        """What to say where the file could not be completed. What was written is kept under a name that is not hidden.
+
+        The next program that writes `path` removes hidden ones. An empty file is removed.
+        """
+        said = f"{self.path}: {(why.strerror or str(why)) if isinstance(why, OSError) else why}"
+        if not self.temporary.exists() or not self.temporary.stat().st_size:
+            self.discard()
+            return said
+        kept = self.temporary.with_name(self.temporary.name.removeprefix("."))
+        self.temporary.rename(kept)
+        os.close(self._lock)
+        return f"{said} (what was written is in {kept})"
+
+
+def _rename(file: Path, name: Path) -> None:
+    """Unlike Path.rename, it replaces nothing. Raises FileExistsError."""
+    try:
+        os.link(file, name)
+        file.unlink()
+    except OSError:
+        if name.exists() or name.is_symlink():
+            raise FileExistsError(name) from None
+        file.rename(name)  # This file system has no links.
 
 
 def _remove_if_left(file: Path) -> bool:
     """Remove what a program left that was killed; False where it is at work."""
-    if file.is_symlink():
-        return True
     with suppress(FileNotFoundError):
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return True  # None of ours: it is left alone.
         lock = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

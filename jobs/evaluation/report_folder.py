@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +32,7 @@ RUN_FILE = "run.json"
 _ENDINGS = (".parquet", ".png", ".html", ".json", ".csv")
 """Of the files of a report."""
 _MARK = ".unfinished-"
+_AS_IT_IS = os.O_NOFOLLOW | os.O_NONBLOCK  # A pipe would keep us waiting.
 
 
 class ReportFolder(AbstractContextManager):
@@ -54,7 +55,7 @@ class ReportFolder(AbstractContextManager):
         try:
             (self.folder / "predictions").mkdir(parents=True, exist_ok=True)
             (self.folder / "corrupted").mkdir(exist_ok=True)
-            self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - held until the process ends
+            self._lock = _lock_file(self.folder)  # Held until the process ends.
         except OSError as error:
             raise UserError(f"cannot write the report {target}: {one_line(error)}: choose another --out") from error
         try:
@@ -201,8 +202,13 @@ def _upload(folder: Path, target: str) -> None:
             stream.write(file.read_bytes())
 
 
+def _lock_file(folder: Path) -> IO[str]:
+    """The file to lock in `folder`; what a link there leads to stays as it is."""
+    return open(folder / ".lock", "a", opener=lambda path, flags: os.open(path, flags | _AS_IT_IS, 0o666))
+
+
 def _remove_unless_locked(folder: Path) -> None:
     # OSError: another process has it locked, or it is gone.
-    with suppress(OSError), open(folder / ".lock", "w") as lock:
+    with suppress(OSError), _lock_file(folder) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,6 +4,7 @@ import copy
 import importlib
 import itertools
 import shlex
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -207,13 +208,20 @@ def test_nothing_else_lets_pods_be_heard():
     assert all("ingress" not in spec for name, spec in policies().items() if name not in known)
 
 
-def test_machines_identity_is_out_of_reach():
-    for spec in policies().values():
+def test_machines_identity_and_all_but_the_heads_private_networks_are_out_of_reach():
+    reached = {}
+    for name, spec in policies().items():
         for rule in spec["egress"]:
             for target in rule["to"]:
                 if "ipBlock" in target:
-                    assert target["ipBlock"]["except"] == ["169.254.0.0/16"]
-                    assert {port["port"] for port in rule["ports"]} <= {443, 6443}
+                    ports = {port["port"] for port in rule["ports"]}
+                    reached[name] = ports, [ip_network(each) for each in target["ipBlock"]["except"]]
+    own = ("10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254")
+    ports, closed = reached.pop("fer-jobs")
+    assert ports == {443}
+    assert all(any(ip_address(address) in network for network in closed) for address in own)
+    assert not any(ip_address("52.216.0.1") in network for network in closed)
+    assert reached == {"fer-jobs-autoscaler": ({443, 6443}, [ip_network("169.254.0.0/16")])}
 
 
 def test_the_heads_memory_is_where_the_cluster_looks_for_it():

@@ -173,6 +173,38 @@ def _sequential(*layers: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     return {"class_name": "Sequential", "config": {"name": "s", "layers": [first, *rest]}}
 
 
+def _functional(name: str, *calls: tuple[str, str, dict[str, Any], list[list[str]]]) -> dict[str, Any]:
+    """A model of (class, name, configuration, the names that each call gets); its last layer gives the result."""
+    first = {"name": "in", "class_name": "InputLayer", "inbound_nodes": []}
+    first["config"] = {"name": "in", "batch_shape": [None, 48, 48, 1], "dtype": "float32"}
+    layers, times = [first], {"in": 0}
+    for kind, label, config, nodes in calls:
+        nested = kind == "Functional"  # Whose first call Keras 2 numbers 1.
+        inbound = [[[taken, times.get(taken, int(nested)), 0, {}] for taken in node] for node in nodes]
+        more = config if "layers" in config else {"name": label, "trainable": False, **config}
+        layers.append({"name": label, "class_name": kind, "config": more, "inbound_nodes": inbound})
+        times[label] = len(nodes) - 1 + nested
+    ends = {"input_layers": [["in", 0, 0]], "output_layers": [[label, times[label], 0]]}
+    return {"class_name": "Functional", "config": {"name": name, "layers": layers, **ends}}
+
+
+def _doubling(depth: int) -> dict[str, Any]:
+    """A model that calls a model twice, which calls a model twice…"""
+    model = _functional("m", ("ReLU", "relu", {}, [["in"]]))
+    for level in range(depth):
+        config = model["config"] | {"name": f"m{level}"}
+        model = _functional("m", ("Functional", f"m{level}", config, [["in"], [f"m{level}"]]))
+    return model
+
+
+def _many_results(count: int) -> dict[str, Any]:
+    """A model whose layers give little each, and much together, all of it needed to the end."""
+    up = [("UpSampling2D", f"u{i}", {"size": [40, 40]}, [["in"]]) for i in range(count)]
+    names = [f"u{i}" for i in range(count)]
+    end = ("GlobalAveragePooling2D", "mean", {}, [["sum"]]), ("Dense", "end", {"units": 7}, [["mean"]])
+    return _functional("m", *up, ("Add", "sum", {}, [names]), *end, ("Softmax", "y", {}, [["end"]]))
+
+
 def networks() -> Iterator[Input]:
     flat, end = ("Flatten", {}), ("Dense", {"units": 7, "activation": "softmax"})
     for name, layers in {
@@ -194,6 +226,8 @@ def networks() -> Iterator[Input]:
         "name": (flat, ("Dense", {"units": 7, "name": "\x1b]8;;http://evil\x1b\\\nerror: all is well"})),
     }.items():
         yield "network", f"{name}.keras", _keras(_sequential(*layers))
+    yield "network", "doubling.keras", _keras(_doubling(24))
+    yield "network", "many results.keras", _keras(_many_results(100))
     plain = _sequential(flat, end)
     kernel = {"layers/dense/vars/0": {"shape": (2304, 7), "dtype": "f4"}}
     huge = {"shape": (10**5, 10**5), "dtype": "f4", "chunks": (100, 100), "compression": "gzip"}
@@ -252,7 +286,7 @@ def _torn(data: bytes, start: int, end: int, seed: int) -> bytes:
 def exports() -> Iterator[Input]:
     litert = (RELEASED / "model.tflite").read_bytes()
     labels = litert.rindex(b"PK\3\4")  # A zip at the file's end, which the interpreter does not read.
-    for seed in range(24):
+    for seed in range(8):
         yield "litert", f"labels{seed}.tflite", _torn(litert, labels, len(litert), seed)
     for share in (0.001, 0.3, 0.9):
         yield "litert", f"cut{share}.tflite", litert[: int(share * len(litert))]
@@ -267,6 +301,94 @@ def exports() -> Iterator[Input]:
     onnx = b"\x08\x08\x3a\x1e\x2a\x1c\x08\x07\x10\x01\x42\x01w\x6a\x11\x0a\x08location\x12\x05w.bin\x70\x01"
     yield "onnx", "external.onnx", onnx
     yield "onnx", "overlong.onnx", onnx.replace(b"\x0a\x08loc", b"\x8a\x00\x88\x00loc")
+    yield from _onnx_of_large_results()
+    for name, constant in (("static", True), ("dynamic", False)):
+        yield "litert", f"{name}.tflite", _litert_of_large_results(constant)
+
+
+def _litert_of_large_results(constant: bool) -> bytes:
+    """A model that repeats its image 160,000 times, but says that it does not. How often may come of a sum."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffers, tensors, operators = [schema.BufferT()], [], []
+
+    def tensor(shape: list[int], kind: str, content: Any = None) -> int:
+        made = schema.TensorT()
+        made.shape, made.type, made.name = shape, getattr(schema.TensorType, kind), f"t{len(tensors)}"
+        if content is not None:
+            made.buffer = len(buffers)
+            buffers.append(schema.BufferT())
+            buffers[-1].data = np.frombuffer(np.int32(content).tobytes(), np.uint8)
+        tensors.append(made)
+        return len(tensors) - 1
+
+    codes = ["TILE", "MEAN", "SOFTMAX", "ADD"]
+
+    def operator(code: str, taken: list[int], given: int) -> None:
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = codes.index(code), taken, [given]
+        options = {"MEAN": "Reducer", "SOFTMAX": "Softmax", "ADD": "Add"}.get(code)
+        if options:
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
+            made.builtinOptions = getattr(schema, f"{options}OptionsT")()
+        operators.append(made)
+
+    image, big = tensor([1, 48, 48, 1], "FLOAT32"), tensor([1, 48, 48, 7], "FLOAT32")
+    times, axes = tensor([4], "INT32", [1, 400, 400, 7]), tensor([2], "INT32", [1, 2])
+    mean, end = tensor([1, 7], "FLOAT32"), tensor([1, 7], "FLOAT32")
+    if not constant:
+        nothing, times_ = tensor([4], "INT32", [0, 0, 0, 0]), tensor([4], "INT32")
+        operator("ADD", [times, nothing], times_)
+        times = times_
+    operator("TILE", [image, times], big)
+    operator("MEAN", [big, axes], mean)
+    operator("SOFTMAX", [mean], end)
+    graph, model = schema.SubGraphT(), schema.ModelT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = tensors, operators, [image], [end]
+    model.version, model.subgraphs, model.buffers = 3, [graph], buffers
+    for code in codes:
+        made = schema.OperatorCodeT()
+        made.builtinCode = made.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, code)
+        model.operatorCodes = [*(model.operatorCodes or []), made]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _onnx_of_large_results() -> Iterator[Input]:
+    """Models of a few hundred bytes whose results on the way to the end are enormous, or never come."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def model(*nodes: tuple[str, list[str], str], body: Any = None, **arrays: Any) -> bytes:
+        end = [("Pool", ["big"], "mean"), ("Flatten", ["mean"], "flat"), ("Gemm", ["flat", "w"], "z")]
+        arrays["w"] = np.zeros((48, 7), np.float32)
+        made = [
+            helper.make_node("GlobalAveragePool" if kind == "Pool" else kind, names, [out])
+            for kind, names, out in (*nodes, *end, ("Softmax", ["z"], "y"))
+        ]
+        if body is not None:
+            made[0].attribute.append(helper.make_attribute("body", body))
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 48, 48, 1])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])
+        constants = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+        graph = helper.make_graph(made, "g", [x], [y], constants)
+        opset = [helper.make_opsetid("", 17)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+    yield "onnx", "pad.onnx", model(("Pad", ["x", "p"], "big"), p=[0, 0, 4_000_000, 0, 0, 0, 0, 0])
+    yield "onnx", "tile.onnx", model(("Tile", ["x", "t"], "big"), t=[1, 1, 40_000, 1])
+    resized = ("Resize", ["x", "", "s"], "big")
+    yield "onnx", "resize.onnx", model(resized, s=np.float32([1, 1, 40_000, 1]))
+    outer = ("Reshape", ["x", "c"], "column"), ("Reshape", ["x", "r"], "row"), ("MatMul", ["column", "row"], "m")
+    again = ("Tile", ["m", "t"], "tiled"), ("Reshape", ["tiled", "s"], "big")
+    numbers = {"c": [-1, 2304, 1], "r": [-1, 1, 2304], "t": [1, 100, 1], "s": [-1, 48, 4800, 2304]}
+    yield "onnx", "outer.onnx", model(*outer, *again, **numbers)
+    values = [helper.make_tensor_value_info(name, kind, None) for name, kind in (("i", 7), ("c", 9), ("v", 1))]
+    ends = [helper.make_tensor_value_info(name, kind, None) for name, kind in (("d", 9), ("u", 1))]
+    steps = [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Add", ["v", "v"], ["u"])]
+    body = helper.make_graph(steps, "body", values, ends)
+    yield "onnx", "loop.onnx", model(("Loop", ["many", "on", "x"], "big"), body=body, many=10**12, on=True)
 
 
 def texts() -> Iterator[Input]:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from fer_data.decoding import BadImage
 from fer_data.errors import UserError
 
@@ -42,13 +44,13 @@ def _network(path: str) -> None:
 def _litert(path: str) -> None:
     from live.checkpoint import open_model
 
-    open_model(path)
+    open_model(path)(np.zeros((2, 48, 48, 1), np.uint8))
 
 
 def _onnx(path: str) -> None:
     from fer_models.onnx_model import OnnxModel
 
-    OnnxModel(Path(path).read_bytes(), path)
+    OnnxModel(Path(path).read_bytes(), path)(np.zeros((2, 48, 48, 1), np.uint8))
 
 
 def _card(path: str) -> None:

@@ -50,6 +50,18 @@ def test_a_truncated_file_is_scored_again(tmp_path):
         assert not folder.has(SHARD, 1, corruptions=False)
 
 
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
+    victim, unfinished = tmp_path / "victim", tmp_path / ".report.unfinished-a"
+    victim.write_text("mine")
+    unfinished.mkdir()
+    (unfinished / ".lock").symlink_to(victim)
+    with pytest.raises(UserError, match="cannot write the report"):
+        ReportFolder(str(tmp_path / "report"), "a", overwrite=False)
+    with ReportFolder(str(tmp_path / "report"), "b", overwrite=False) as folder:
+        finish(folder)  # It looks for reports that others left.
+    assert victim.read_text() == "mine"
+
+
 def test_a_request_that_came_to_nothing_leaves_nothing(tmp_path):
     with pytest.raises(UserError), ReportFolder(str(tmp_path / "report"), "a", overwrite=False):
         raise UserError("no such checkpoint")
