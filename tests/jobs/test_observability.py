@@ -170,12 +170,13 @@ def test_mlflow_holds_one_run_with_every_epoch_once(run):
 def test_a_server_that_does_not_answer_is_said_once_without_its_password(run):
     again, folder, _, _ = run
     at = again.index("--mlflow") + 1
-    printed = finish([*again[:at], "http://me:secret@127.0.0.1:1", *again[at + 1 :]])
+    printed = finish([*again[:at], "http://me:TOPsecret@127.0.0.1:1", *again[at + 1 :]])
     assert "nothing to do" in printed
     assert str(folder / "best") in printed
     (warning,) = (line for line in printed.splitlines() if line.startswith("warning: "))
     assert "MLflow at http://127.0.0.1:1 fails" in warning
-    assert "secret" not in printed
+    assert "TOPsecret" not in printed
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"TOPsecret" in path.read_bytes()]
 
 
 @pytest.mark.parametrize(

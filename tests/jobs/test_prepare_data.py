@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -17,7 +16,6 @@ from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
 from jobs.prepare_data import main
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_SECONDS, descendants, kill, listening_addresses, until
 
 ROW = f"3,{' '.join(['7'] * 2304)},Training"
 
@@ -174,41 +172,6 @@ def test_overwrite_replaces_a_data_set(capsys, tmp_path):
         (tmp_path / "raw.csv").write_bytes(csv(*[ROW] * rows))
         assert run(capsys, str(tmp_path / "raw.csv"), "--out", out, "--overwrite")[0] == 0
     assert open_dataset(out).manifest.rows("training") == 2
-
-
-@pytest.mark.cluster
-def test_with_workers_no_process_of_ray_listens_beyond_loopback(tmp_path):
-    row = ROW.replace("7", "255")
-    (tmp_path / "raw.csv").write_bytes(csv(*[row] * 3_000))  # 7 chunks, of which 4 are under way at a time.
-    command = [sys.executable, "jobs/prepare_data.py", str(tmp_path / "raw.csv"), "--workers", "2"]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "out")],
-        cwd=REPOSITORY,
-        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-    def processes(*names: str) -> list[int]:
-        found = descendants(process.pid).items()
-        return [pid for pid, command in found if any(name in command for name in names)]
-
-    ray: dict[int, str] = {}
-    try:
-        until(lambda: bool(processes("ray::_Worker")), process)
-        process.send_signal(signal.SIGSTOP)  # So that Ray is still there when all of its processes listen.
-        until(lambda: bool(listening_addresses(processes("DashboardAgent", "dashboard/agent"))), process)
-        ray = descendants(process.pid)
-        for name in ("gcs_server", "raylet", "ray::_Worker"):
-            assert listening_addresses(processes(name)), name
-        assert not {address for address, _ in listening_addresses(ray) if not address.is_loopback}
-        process.send_signal(signal.SIGCONT)
-        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        kill([process.pid, *ray])
-        process.wait()
-    assert process.returncode == 0, printed
 
 
 @pytest.mark.parametrize(

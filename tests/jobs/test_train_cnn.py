@@ -24,7 +24,7 @@ from fer_models.checkpoint_files import verify
 from fer_models.metrics import summarise
 from jobs.train_cnn import main
 from tests.conftest import REPOSITORY, write_drawn_set
-from tests.processes import address_on_the_network, descendants, interrupted, kill, listening_ports, reachable, until
+from tests.processes import interrupted
 
 pytestmark = pytest.mark.cluster
 
@@ -215,28 +215,6 @@ def test_a_source_without_validation_rows_is_refused_before_anything_starts(tmp_
     line = refusal("--data", str(tmp_path / "tree"), "--storage", str(tmp_path / "runs"), XDG_CACHE_HOME=str(tmp_path))
     assert "has no rows for validation" in line
     assert "--protocol notebook" in line
-
-
-@pytest.mark.slow
-def test_nothing_listens_beyond_loopback_while_two_workers_train(drawn_few, tmp_path):
-    address = address_on_the_network()
-    if address is None:
-        pytest.skip("this machine has no address on a network")
-    command = [
-        *(sys.executable, "jobs/train_cnn.py", "--data", drawn_few, "--workers", "2"),
-        *("--storage", str(tmp_path), "--name", "run", "--batch-size", "100"),
-    ]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    pids = {}
-    try:
-        until(lambda: (tmp_path / "run/history.csv").exists(), process)
-        pids = descendants(process.pid)
-        ports = listening_ports(pids)
-        assert len(ports) > 5  # Ray's own, the workers', and TensorFlow's.
-        assert not [port for port in ports if reachable(address, port)]
-    finally:
-        kill([process.pid, *pids])
-        process.wait()
 
 
 def test_ctrl_c_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):

@@ -107,6 +107,21 @@ def test_an_image_and_a_list_of_pieces_on_a_server_end_too(tmp_path, server):
     assert len(frames_of(f"{server}/list.m3u8")) == 60
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_no_key_of_a_source_is_in_anything_that_is_written_or_printed(tmp_path, server, ending):
+    write(tmp_path / "a.mp4", walk(8), range(0, 320, 40))
+    address = server.replace("http://", "http://HIDDENkey:TOPsecret@") + "/a.mp4?token=TOPsecret"
+    out = tmp_path / "out"
+    out.mkdir()
+    files = {"report": out / "a.html", "save": out / "a.mp4"}
+    rows, said = analyse(address, out / f"a.{ending}", **files)
+    assert {row["source"] for row in rows} == {f"{server}/a.mp4"}
+    assert len(list(out.iterdir())) == 3
+    for content in (" ".join(said).encode(), *(file.read_bytes() for file in out.iterdir())):
+        assert b"TOPsecret" not in content
+        assert b"HIDDENkey" not in content
+
+
 def test_a_sample_is_logged_and_saved_at_its_times(tmp_path):
     video = write(tmp_path / "a.mp4", walk(60), np.arange(60) * 40)
     rows, said = analyse(video, tmp_path / "log.csv", every=Every(seconds=0.5), save=tmp_path / "saved.mp4")

@@ -1,0 +1,37 @@
+"""Nothing that a job starts answers on this machine's address on the network, from its first millisecond."""
+
+import sys
+
+import cv2
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.live.scenes import photograph
+from tests.network import watched
+from tests.processes import address_on_the_network, run_to_end
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_no_job_answers_on_the_network_from_its_first_millisecond(drawn_few, tmp_path):
+    address = address_on_the_network()
+    if address is None:
+        pytest.skip("this machine has no address on a network")
+    pictures = tmp_path / "pictures" / "happy"
+    pictures.mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(pictures / f"{number}.png"), photograph()[:, number:])
+    training = ("--model", "compact", "--data", drawn_few, "--epochs", "1", "--batch-size", "50", "--storage", tmp_path)
+    best = tmp_path / "run" / "best"
+    jobs = {
+        "train_cnn.py": (*training, "--workers", "2", "--name", "run"),
+        "evaluate.py": ("--checkpoint", f"it={best}", "--data", drawn_few, "--split", "public_test"),
+        "predict.py": (pictures, "--checkpoint", best),
+        "sweep.py": (*training, "--trials", "1", "--name", "sweep"),
+        "prepare_data.py": (tmp_path / "pictures", "--resize", "--split-shares", "0.8", "0.2", "--workers", "1"),
+    }
+    for job, options in jobs.items():
+        out = () if "--storage" in options else ("--out", tmp_path / f"{job}.out")
+        with watched(address) as found:
+            run_to_end([sys.executable, f"jobs/{job}", *options, *out], REPOSITORY)
+        assert not found, job
