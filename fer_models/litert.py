@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fer_data.emotions import permutation_from
 from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_models.input_form import InputForm, taken_in_words
 from fer_models.litert_trial import megabytes_for_an_image
-from fer_models.reading import NOTHING_KNOWN, Reading, order_in_words, said
+from fer_models.reading import NOTHING_KNOWN, Reading
 
 FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
 """The names of a checkpoint's LiteRT files."""
@@ -77,17 +76,12 @@ class LiteRTModel:
         self._whole = dtype == np.uint8
         self._form = InputForm(*shape[1:], "raw" if self._whole else reading.input_range or "unit", where)
         self.classes = classes_in(model)
-        if self.classes is not None:
-            try:
-                permutation_from(self.classes)
-            except (KeyError, ValueError) as error:
-                raise UserError(f"{where}: its {LABELS} does not name the seven classes: {error}") from None
-        plain, outputs = self._whole and self._form.plain, first.gives[1]
-        self._columns = reading.columns(outputs, where, ours=plain, stated=self.classes)
-        known = self.classes is not None or reading.knows_classes(outputs)
-        self.warnings = said(
+        self._columns, self.warnings = reading.of_file(
             where,
-            order=None if known else order_in_words(ours=plain),
+            first.gives[1],
+            ours=self._whole and self._form.plain,
+            stated=self.classes,
+            names=LABELS,
             taken=None if self._whole or reading.input_range else taken_in_words(self._form, found=False),
         )
         self._most = sys.maxsize if ours else max(1, int(_MEGABYTES / max(1, megabytes_for_an_image(model, where))))

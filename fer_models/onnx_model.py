@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fer_data.emotions import permutation_from
 from fer_data.errors import UserError
 from fer_data.storage import one_line
 from fer_models.input_form import SIDE, InputForm, taken_in_words
-from fer_models.reading import NOTHING_KNOWN, InputRange, Reading, order_in_words, said
+from fer_models.reading import NOTHING_KNOWN, InputRange, Reading
 
 _CUDA = "CUDAExecutionProvider"
 _MOST_BYTES = 256 * 2**20
@@ -93,18 +92,12 @@ class OnnxModel:
         self._form = _form_of(taken[0].shape[1:], "raw" if self._whole else reading.input_range or "unit", where)
         named = self._session.get_modelmeta().custom_metadata_map.get("classes")
         self.classes = tuple(named.split(",")) if named else None
-        if self.classes is not None:
-            try:
-                permutation_from(self.classes)
-            except (KeyError, ValueError) as error:
-                raise UserError(f"{where} does not name the seven classes: {one_line(error)}") from None
-        outputs = self._outputs(where)
-        ours = self._whole and self._form.plain
-        self._columns = reading.columns(outputs, where, ours=ours, stated=self.classes)
-        known = self.classes is not None or reading.knows_classes(outputs)
-        self.warnings = said(
+        self._columns, self.warnings = reading.of_file(
             where,
-            order=None if known else order_in_words(ours=ours),
+            self._outputs(where),
+            ours=self._whole and self._form.plain,
+            stated=self.classes,
+            names="property classes",
             taken=None if self._whole or reading.input_range else taken_in_words(self._form, found=False),
         )
 

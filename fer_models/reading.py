@@ -9,8 +9,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, class_index
+from fer_data.emotions import CLASSES, FOLDER_ORDER, NUM_CLASSES, class_index, permutation_from
 from fer_data.errors import UserError
+from fer_data.text import one_line
 
 ClassOrder = Literal["folder", "csv"]
 ORDERS: dict[str, Sequence[str]] = {"folder": FOLDER_ORDER, "csv": CLASSES}
@@ -91,6 +92,22 @@ class Reading:
             )
         labels = [_label(name) for name in names]
         return Columns(tuple(labels.index(i) if i in labels else None for i in range(NUM_CLASSES)), outputs)
+
+    def of_file(
+        self, where: str, outputs: int, *, ours: bool, stated: Sequence[str] | None, names: str, taken: str | None
+    ) -> tuple[Columns, list[str]]:
+        """The columns of a LiteRT or ONNX file, and what is assumed of it, of which `taken` is one thing.
+
+        Raises UserError as `columns` does, and when those that `names`, a part of the file, states are not the seven.
+        """
+        if stated is not None:
+            try:
+                permutation_from(stated)
+            except (KeyError, ValueError) as error:
+                raise UserError(f"{where}: its {names} does not name the seven classes: {one_line(error)}") from None
+        known = stated is not None or self.knows_classes(outputs)
+        columns = self.columns(outputs, where, ours=ours, stated=stated)
+        return columns, said(where, order=None if known else order_in_words(ours=ours), taken=taken)
 
     def knows_classes(self, outputs: int) -> bool:
         """Whether the classes of a model with this many outputs are given rather than assumed."""
