@@ -105,17 +105,18 @@ class Folder:
         return self._read(path, None)
 
     def _read(self, path: str, limit: int | None) -> bytes:
-        uri = join(self.uri, path)
-        filesystem, full_path = resolve(uri)
+        if is_remote(self.uri):
+            uri = join(self.uri, path)
+            filesystem, place = resolve(uri)
+            with reported(uri), filesystem.open_input_file(place) as stream:
+                return _content(stream, limit)
         self._check(path)
         try:
-            with filesystem.open_input_file(full_path) as file:
-                return read_limited(file) if limit is None else file.read(limit)
+            # Not by `resolve`, which takes longer than a small image.
+            with open(os.path.join(self.uri, path), "rb") as file:
+                return _content(file, limit)
         except OSError as error:
-            if not is_remote(self.uri):
-                raise BadImage("cannot be read from the disk") from error
-            with reported(uri):
-                raise
+            raise BadImage("cannot be read from the disk") from error
 
     def open(self, path: str) -> AbstractContextManager[IO[bytes]]:
         self._check(path)
@@ -137,6 +138,10 @@ class Folder:
                 raise BadImage("is a link to a file outside of the folder: copy the file")
         if not os.path.isfile(file):
             raise BadImage("is no plain file")
+
+
+def _content(file: IO[bytes], limit: int | None) -> bytes:
+    return read_limited(file) if limit is None else file.read(limit)
 
 
 @lru_cache(maxsize=4)

@@ -45,7 +45,7 @@ def rebuild(config: Any, where: str, file_bytes: int) -> keras.Model:
     """
     try:
         check_layers(config, where)
-        clean = _container(config, where)
+        clean = _container(_renamed(config, _slashed(config)), where)
 
         def build() -> keras.Model:
             model = keras.saving.deserialize_keras_object(clean, safe_mode=True)
@@ -59,9 +59,33 @@ def rebuild(config: Any, where: str, file_bytes: int) -> keras.Model:
         raise UserError(f"{where}: Keras cannot rebuild the model: {one_line(_root_cause(error))}") from error
 
 
+def without_slashes(name: str) -> str:
+    """The name in the rebuilt model of what the file calls `name`: Keras 3 allows no slash (`block1/conv`)."""
+    return name.replace("/", ">")
+
+
 def container_layers(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The entries of a Sequential's or functional model's layers, in the file's order."""
     return config["config"]["layers"]
+
+
+def _slashed(value: Any) -> set[str]:
+    """The names with a slash of the layers and models in `value`."""
+    if isinstance(value, list):
+        return set().union(*map(_slashed, value))
+    if isinstance(value, dict):
+        own = {value["name"]} if "/" in str(value.get("name")) else set()
+        return own.union(*map(_slashed, value.values()))
+    return set()
+
+
+def _renamed(value: Any, slashed: set[str]) -> Any:
+    """`value` in which the names in `slashed`, and what refers to them, have no slash."""
+    if isinstance(value, list):
+        return [_renamed(item, slashed) for item in value]
+    if isinstance(value, dict):
+        return {key: _renamed(item, slashed) for key, item in value.items()}
+    return without_slashes(value) if isinstance(value, str) and value in slashed else value
 
 
 def _container(entry: Any, where: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fer_data.errors import UserError
-from fer_models.foreign_config import CONTAINERS, container_layers
+from fer_models.foreign_config import CONTAINERS, container_layers, without_slashes
 from fer_models.foreign_operations import is_operation
 from fer_models.hdf5 import read_archive_weights, read_layer_weights
 
@@ -23,7 +23,8 @@ def assign_archive_weights(model: keras.Model, config: dict[str, Any], content: 
 
 def assign_whole_model_weights(model: keras.Model, content: bytes, where: str) -> None:
     """Set every weight of `model` from `content`, the whole model in HDF5. Raises UserError as above."""
-    found = read_layer_weights(content, where, "model_weights")
+    layers = read_layer_weights(content, where, "model_weights")
+    found = {without_slashes(name): weights for name, weights in layers.items()}
     for layer in model.layers:
         weights = found.get(layer.name, [])
         if isinstance(layer, keras.Model):
@@ -45,7 +46,7 @@ def _assign_by_path(
         path = f"{folder}/{kind}_{number}" if number else f"{folder}/{kind}"
         if entry["class_name"] == "InputLayer":
             continue
-        layer = model.get_layer(entry["config"]["name"])
+        layer = model.get_layer(without_slashes(entry["config"]["name"]))
         if entry["class_name"] in CONTAINERS:
             _assign_by_path(layer, entry, f"{path}/layers", found, where)
         else:
@@ -53,11 +54,16 @@ def _assign_by_path(
 
 
 def _assign_nested(model: keras.Model, weights: Sequence[tuple[str, np.ndarray]], where: str) -> None:
-    """HDF5 has one list for a nested model's weights; each name includes its layer: `conv1_conv/kernel:0`."""
+    """HDF5 has one list for a nested model's weights; each name ends in its layer: `conv1_conv/kernel:0`."""
+    leaves = _leaves(model)
+    # A layer may be called as the end of another: `conv` and `block1/conv`.
+    names = sorted((layer.name for layer in leaves), key=len, reverse=True)
     by_layer: dict[str, list[np.ndarray]] = {}
-    for name, values in weights:
-        by_layer.setdefault(name.split("/")[-2] if "/" in name else "", []).append(values)
-    for layer in _leaves(model):
+    for path, values in weights:
+        prefixed = without_slashes(f"/{path.rpartition('/')[0]}")
+        owner = next((name for name in names if prefixed.endswith(without_slashes(f"/{name}"))), "")
+        by_layer.setdefault(owner, []).append(values)
+    for layer in leaves:
         _assign(layer, by_layer.get(layer.name, []), where)
 
 

@@ -14,8 +14,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
-    def out(self, *objects: Any, **options: Any) -> None:
-        super().out(*(plain(str(each)) for each in objects), **options)
+    def out(self, *objects: Any, sep: str = " ", **options: Any) -> None:
+        # Line by line: Rich joins them first, and `render_str` would escape a newline in `sep`.
+        for line in sep.join(plain(str(each)) for each in objects).split("\n"):
+            super().out(line, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(plain(text), **options)

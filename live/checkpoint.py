@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from fer_data.emotions import CLASSES
@@ -38,7 +39,7 @@ def open_model(
     if path.suffix.lower() in KERAS_SUFFIXES:
         raise UserError(
             f"{path} needs TensorFlow, which live does without: make a checkpoint of it with "
-            f"`python jobs/export.py {path} --out {path.with_suffix('')}`, and give that folder"
+            f"`python jobs/export.py {quote(str(path))} --out {quote(str(path.with_suffix('')))}`, and give that folder"
         )
     if path.suffix.lower() == ".onnx":
         from fer_models.onnx_model import OnnxModel  # Here: it needs pyarrow, which takes a while to import.
@@ -51,6 +52,7 @@ def open_model(
 
 def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
     file, card_file = folder / FILES[precision], folder / "card.json"
+    export = f"python jobs/export.py {quote(str(folder))}"
     try:
         card = json.loads(card_file.read_bytes())
         digests, classes = dict(card["sha256"]), tuple(card["classes"])
@@ -60,11 +62,11 @@ def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
         raise UserError(f"{card_file} is not the card of a checkpoint: it is damaged or was changed") from None
     if file.name not in digests:
         formats = " --formats litert_int8" if precision == "int8" else ""
-        raise UserError(f"{folder} has no {file.name}: write it with `python jobs/export.py {folder}{formats}`")
+        raise UserError(f"{folder} has no {file.name}: write it with `{export}{formats}`")
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{file} is missing: write it again with `python jobs/export.py {folder}`") from None
+        raise UserError(f"{file} is missing: write it again with `{export}`") from None
     if hashlib.sha256(content).hexdigest() != digests[file.name]:
         raise UserError(f"{file} does not match its card: it is damaged or was changed; export it again")
     model = LiteRTModel(content, str(file), threads, ours=folder == RELEASED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_data.decoding import BadImage, colours
+from fer_data.decoding import BadImage, colours, is_image
 from fer_data.errors import UserError
 from fer_data.text import without_secrets
 from live.frames import Frame
@@ -115,8 +115,20 @@ class Files:
 
 
 def is_video(name: str) -> bool:
-    """Whether a file is read as a video: all are that are not named like an image."""
-    return Path(without_secrets(name)).suffix.lower() not in IMAGE_SUFFIXES
+    """Whether a file is read as a video: all are that are neither named like an image nor known for one by content."""
+    suffix = Path(without_secrets(name)).suffix.lower()
+    return suffix not in IMAGE_SUFFIXES and (suffix in VIDEO_SUFFIXES or not _is_image(Path(name)))
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file on this machine is an image by its first bytes."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return is_image(file.read(32))
+    except OSError:
+        return False
 
 
 def files_in(folder: Path, warn: Callable[[str], None]) -> list[str]:
@@ -128,7 +140,7 @@ def files_in(folder: Path, warn: Callable[[str], None]) -> list[str]:
     for at, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(at, name) for name in sorted(names) if not name.startswith(".")):
-            if path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
+            if path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) or _is_image(path):
                 found.append(path)
             else:
                 others[path.suffix.lower() or "without a suffix"] += 1
@@ -138,7 +150,7 @@ def files_in(folder: Path, warn: Callable[[str], None]) -> list[str]:
         )
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
-        warn(f"{folder}: left out what is neither an image nor a video by its name: {kinds}")
+        warn(f"{folder}: left out what is neither an image nor called a video: {kinds}")
     return [str(path) for path in sorted(found)]
 
 

@@ -27,7 +27,7 @@ class FoundFace:
 
 @dataclass
 class Findings:
-    """What one checkpoint found. `surest` and `least_sure` have at most `most` faces for each class."""
+    """What one checkpoint found. `surest` and `least_sure` have at most `most` faces for each class, each once."""
 
     most: int
     pictures: int = 0
@@ -57,6 +57,12 @@ class Findings:
                 found = [_face(unit, table, int(row), sign, float(confidence[row])) for row in first]
                 kept[c] = heapq.nsmallest(self.most, kept[c] + found)
 
+    def show_each_once(self) -> None:
+        """Where a class has few faces, leave those that are among the surest out of the least sure."""
+        for c, surest in enumerate(self.surest):
+            shown = {(face.unit, face.source, face.face) for face in surest}
+            self.least_sure[c] = [f for f in self.least_sure[c] if (f.unit, f.source, f.face) not in shown]
+
 
 def findings(tables: Iterable[tuple[int, pa.Table]], checkpoints: int, most: int) -> list[Findings]:
     """For each of the `checkpoints`, what is in `tables`: the units' numbers and predictions."""
@@ -65,6 +71,8 @@ def findings(tables: Iterable[tuple[int, pa.Table]], checkpoints: int, most: int
         rows = table.num_rows // checkpoints
         for position, one in enumerate(found):
             one.add(unit, table.slice(position * rows, rows))
+    for one in found:
+        one.show_each_once()
     return found
 
 

@@ -1,13 +1,11 @@
 """Write the page and run.json from finished predictions."""
 
-import base64
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -19,6 +17,7 @@ from fer_data.storage import printable
 from jobs.evaluation.report.plots import face
 from jobs.evaluation.report_folder import RUN_FILE, ReportFolder
 from jobs.memory import peak_mib
+from jobs.page import environment, picture
 from jobs.prediction.findings import Findings, FoundFace, findings
 from jobs.prediction.request import PredictionRequest
 from jobs.prediction.units import PICTURED, PictureUnit
@@ -46,20 +45,23 @@ def write_page(
         | {"left_out": left_out, "counts": dict(zip(labels, map(_counts, found), strict=True))}
     )
     shown = [face for one in found for faces in (*one.surest, *one.least_sure) for face in faces]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("predictions.html.j2").render(
-        title=f"{counted(request.pictures.images, 'picture')} without labels",
-        found=list(zip(labels, found, strict=True)),
-        classes=CLASSES,
-        left_out=left_out,
-        reasons=REASONS,
-        detect=request.options.faces == "detect",
-        pictures=_pictures(shown, units),
-        printable=printable,
-        columns=[{"name": f.name, "type": str(f.type), "meaning": f.metadata[b"meaning"].decode()} for f in PICTURED],
-        run=json.dumps({key: value for key, value in run.items() if key != "scoring"}, indent=1),
+    page = (
+        environment(Path(__file__).parent)
+        .get_template("predictions.html.j2")
+        .render(
+            title=f"{counted(request.pictures.images, 'picture')} without labels",
+            found=list(zip(labels, found, strict=True)),
+            classes=CLASSES,
+            left_out=left_out,
+            reasons=REASONS,
+            detect=request.options.faces == "detect",
+            pictures=_pictures(shown, units),
+            printable=printable,
+            columns=[
+                {"name": f.name, "type": str(f.type), "meaning": f.metadata[b"meaning"].decode()} for f in PICTURED
+            ],
+            run=json.dumps({key: value for key, value in run.items() if key != "scoring"}, indent=1),
+        )
     )
     folder.write("report.html", page.encode())
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -79,7 +81,7 @@ def _counts(found: Findings) -> dict[str, Any]:
 
 
 def _pictures(faces: Iterable[FoundFace], units: Sequence[PictureUnit]) -> dict[tuple[int, str, int], str]:
-    """The faces as PNG files in base64, by unit, source and number. Reads each unit once."""
+    """The faces for the page, by unit, source and number. Reads each unit once."""
     by_unit: dict[int, dict[tuple[str, int], FoundFace]] = {}
     for one in faces:
         by_unit.setdefault(one.unit, {})[one.source, one.face] = one
@@ -87,7 +89,7 @@ def _pictures(faces: Iterable[FoundFace], units: Sequence[PictureUnit]) -> dict[
     for index, wanted in by_unit.items():
         images: list[np.ndarray] = units[index].piece.shown([(one.source, one.box) for one in wanted.values()])
         for (source, number), image in zip(wanted, images, strict=True):
-            shown[index, source, number] = base64.b64encode(face(image)).decode()
+            shown[index, source, number] = picture(face(image))
     return shown
 
 

@@ -86,6 +86,8 @@ def test_a_terminal_prints_text_as_text():
     printed = console.file.getvalue()
     assert printed.count(r"[link=http://evil]x[/link] [/oops] :smile:\x1b]8;;\n error: forged") == 3
     assert "\x1b]8" not in printed
+    console.out("page a\nb", "tables c", sep="\n")
+    assert console.file.getvalue().endswith("page a\\nb\ntables c\n")
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-a", "@x", "\tx", "plain", "a=b"])

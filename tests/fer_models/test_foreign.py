@@ -98,6 +98,25 @@ def test_models_of_keras_3_do_too(make, suffix, pixels, tmp_path):
     np.testing.assert_allclose(np.asarray(model(pixels)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_layers_of_keras_2_may_have_slashes_in_their_names(keras2, suffix, pixels, tmp_path):
+    """Also where one is called as the end of another, in a nested model, and in what refers to it."""
+    layers, inner = keras2.layers, keras2.Input((48, 48, 3), name="in/side")
+    x = layers.Conv2D(4, 3, strides=4, name="conv")(inner)
+    y = layers.SeparableConv2D(4, 1, name="block1/conv")(1.0 - x)
+    y = layers.BatchNormalization(name="block1/conv/bn")(layers.Add(name="block1/add")([x, y]))
+    image = keras2.Input((48, 48, 3))
+    x = keras2.Model(inner, y, name="back/bone")(image)
+    x = layers.Conv2D(4, 3, name="block1/last")(layers.BatchNormalization(name="block1")(x))
+    theirs = trained_weights(
+        keras2.Model(image, layers.Dense(7, activation="softmax", name="head/out")(layers.Flatten()(x)))
+    )
+    theirs.save(tmp_path / f"model.{suffix}")
+    model, _, _ = load_any(str(tmp_path / f"model.{suffix}"))
+    expected = theirs.predict(as_trained(pixels), verbose=0)[:, TO_OURS]
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), expected, atol=1e-5)
+
+
 def test_the_published_resnet_file_loads_with_every_parameter(keras2, pixels, tmp_path):
     """`resnetfinetune.h5`: a whole model in HDF5, the layers under Keras 2's names, Adam's state included."""
     layers = keras2.layers

@@ -55,6 +55,7 @@ def test_every_picture_has_a_row_with_its_faces_or_the_reason_for_none(pictures,
     told = run(pictures, "--checkpoint", *checkpoints, "--faces", "detect", "--out", out)
     assert "left out: 1 file, no image by its content (txt)" in told
     assert "3 pictures: 1 without a face, 1 with errors" in told
+    assert told.splitlines()[-2:] == [f"page {out}/report.html", f"tables {out}/predictions/*.parquet"]
     table = pq.read_table(out / "predictions")
     assert table.schema.equals(PICTURED, check_metadata=True)
     rows = table.to_pylist()
@@ -71,7 +72,7 @@ def test_every_picture_has_a_row_with_its_faces_or_the_reason_for_none(pictures,
     want = load_model(checkpoints[0])[0].predict(crops, verbose=0)[0]
     np.testing.assert_allclose([face[name] for name in PROBABILITIES], want, atol=1e-6)
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png") == 4  # The face is the surest and the least sure, for each checkpoint.
+    assert page.count("data:image/png") == 2  # The face, for each checkpoint: as the surest, and not again.
     assert not re.search(r"(src|href)=[\"'](?!data:)", page)
     counts = json.loads((out / "run.json").read_text())["counts"]
     assert [one["pictures_without_face"] for one in counts.values()] == [1, 1]

@@ -85,6 +85,8 @@ def test_checkpoints_that_cannot_be_run_are_refused_with_the_mend(copied, tmp_pa
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "no card.json")
     refused(copied / "model.keras", rf"`python jobs/export.py {copied}/model.keras --out {copied}/model`")
+    spaced = (copied / "model.keras").rename(copied / "my net.h5")
+    refused(spaced, rf"`python jobs/export.py '{copied}/my net.h5' --out '{copied}/my net'`")
     refused(copied / "card.json", "is not a .tflite or .onnx file")
     (tmp_path / "text.tflite").write_text("hello")
     refused(tmp_path / "text.tflite", "not a LiteRT model")

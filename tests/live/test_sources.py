@@ -39,12 +39,15 @@ def test_a_folder_gives_its_images_by_name_and_leaves_out_what_is_none(tmp_path)
     cv2.imwrite(str(tmp_path / "a.png"), np.full((9, 9, 4), 10, np.uint8))
     (tmp_path / "c.jpg").write_bytes(b"")
     (tmp_path / "d.txt").write_text("no image")
+    for name in ("e.jfif", "f", "g.img"):  # Known by their content.
+        (tmp_path / name).write_bytes((tmp_path / "b.png").read_bytes())
     warnings: list[str] = []
     frames = frames_of(tmp_path, warnings)
-    assert [frame.image.shape for frame in frames] == [(9, 9, 3), (5, 6, 3)]
-    assert [frame.origin for frame in frames] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert [frame.image.shape for frame in frames] == [(9, 9, 3), *[(5, 6, 3)] * 4]
+    assert [frame.origin for frame in frames] == [str(tmp_path / n) for n in ("a.png", "b.png", "e.jfif", "f", "g.img")]
+    assert frames_of(tmp_path / "f")[0].still
     assert warnings == [
-        f"{tmp_path}: left out what is neither an image nor a video by its name: 1 .txt",
+        f"{tmp_path}: left out what is neither an image nor called a video: 1 .txt",
         f"{tmp_path / 'c.jpg'} is empty: left out",
     ]
 
