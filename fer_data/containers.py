@@ -51,6 +51,25 @@ class Container(Protocol):
         """A reader of the files at `paths`, and perhaps of others."""
 
 
+def head_of(uri: str, forms: str) -> bytes | None:
+    """The first HEAD_BYTES of the file at `uri`, or None for a folder.
+
+    Raises UserError, which says to give one of `forms`, when there is nothing or an empty file, or storage refuses.
+    """
+    filesystem, path = resolve(uri)
+    with reported(uri):
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise UserError(f"{redacted(uri)} does not exist: give {forms}")
+        if info.type == fs.FileType.Directory:
+            return None
+        with filesystem.open_input_stream(path, compression=None) as stream:
+            head = stream.read(HEAD_BYTES)
+    if not head:
+        raise UserError(f"{redacted(uri)} is empty: give {forms}")
+    return head
+
+
 @dataclass(frozen=True)
 class Folder:
     """The folder `uri`: a `Container` and its `Reader`. Links that lead out of it are not followed."""

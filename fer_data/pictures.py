@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from fer_data.archives import open_zip
-from fer_data.containers import REMOTE_READS, Container, Folder
-from fer_data.csv_rows import BLOCK_BYTES, MAX_HEADER_BYTES, MAX_LINE_BYTES, named_columns
+from fer_data.containers import REMOTE_READS, Container, Folder, head_of
+from fer_data.csv_rows import BLOCK_BYTES, MAX_LINE_BYTES, named_columns
 from fer_data.decoding import is_image
 from fer_data.errors import UserError
 from fer_data.image_files import NO_IMAGE, is_litter, is_named_image, no_image
@@ -54,17 +53,9 @@ def open_pictures(uri: str) -> Pictures:
     """The collection at `uri`. Raises UserError when there is none, or it has no image, or is not safe to read."""
     uri = absolute(uri)
     where = redacted(uri)
-    filesystem, path = resolve(uri)
-    with reported(uri):
-        info = filesystem.get_file_info(path)
-        if info.type == fs.FileType.NotFound:
-            raise UserError(f"{where} does not exist: give {FORMS}")
-        if info.type == fs.FileType.Directory:
-            return _contained(uri, Folder(uri))
-        with filesystem.open_input_stream(path, compression=None) as stream:
-            head = stream.read(MAX_HEADER_BYTES)
-    if not head:
-        raise UserError(f"{where} is empty: give {FORMS}")
+    head = head_of(uri, FORMS)
+    if head is None:
+        return _contained(uri, Folder(uri))
     if is_image(head):
         return Pictures(uri, [PictureFiles(Listed("", 1), (uri,))])
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):

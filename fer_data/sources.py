@@ -13,17 +13,15 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from pyarrow import fs
-
 from fer_data.archives import gunzipped, open_zip
 from fer_data.class_folders import image_chunks, image_files, image_of_class
-from fer_data.containers import Container, Folder
+from fer_data.containers import Container, Folder, head_of
 from fer_data.csv_rows import COLUMNS, EXPECTED, MAX_HEADER_BYTES, columns_of, csv_blocks, wrong_header
 from fer_data.decoding import BadImage
 from fer_data.errors import UserError
 from fer_data.reading import AS_IT_IS, Reading
 from fer_data.rows import Decoded
-from fer_data.storage import absolute, opened, printable, redacted, reported, resolve
+from fer_data.storage import absolute, opened, printable, redacted
 from fer_data.unpacked import Unpacked
 
 FORMS = f"a folder, zip or tar.gz of train/<class>/*.jpg or of a CSV ({EXPECTED}), or a CSV, plain or in a .gz"
@@ -52,17 +50,9 @@ def open_source(uri: str, reading: Reading = AS_IT_IS) -> Source:
     uri = absolute(uri)
     where = redacted(uri)
     name = where.rstrip("/").rpartition("/")[2]
-    filesystem, path = resolve(uri)
-    with reported(uri):
-        info = filesystem.get_file_info(path)
-        if info.type == fs.FileType.NotFound:
-            raise UserError(f"{where} does not exist: give {FORMS}")
-        if info.type == fs.FileType.Directory:
-            return Source(name, _contained_chunks(Folder(uri), reading, name))
-        with filesystem.open_input_stream(path, compression=None) as stream:
-            head = stream.read(MAX_HEADER_BYTES)
-    if not head:
-        raise UserError(f"{where} is empty: give {FORMS}")
+    head = head_of(uri, FORMS)
+    if head is None:
+        return Source(name, _contained_chunks(Folder(uri), reading, name))
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Source(name, _contained_chunks(open_zip(uri), reading))
     zipped = head.startswith(b"\x1f\x8b")
