@@ -1,6 +1,6 @@
 """Any bytes at all, seeded by real files: a reader reads them or refuses them in one line.
 
-Each reader has 20 seconds, and the same bytes each time. FUZZ_SECONDS is for a longer look, at other bytes each time:
+Each reader has 10 seconds, and the same bytes each time. FUZZ_SECONDS is for a longer look, at other bytes each time:
 
     FUZZ_SECONDS=200 .venv/bin/pytest -m slow tests/hostile/test_fuzz.py
 """
@@ -18,7 +18,7 @@ from tests.hostile import inputs
 from tests.hostile.reading import outcome
 
 pytestmark = pytest.mark.slow
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 # LiteRT and ONNX Runtime parse in native code, in which a torn file can end the process: those are in test_hostile.py.
 SEEDS = {
     "image": [content for _, _, content in inputs.images() if len(content) < 20_000],

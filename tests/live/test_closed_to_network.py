@@ -1,4 +1,4 @@
-"""Nothing that `live --web` starts answers on this machine's address on the network, from its first millisecond."""
+"""Nothing that `live --web` starts answers on this machine's address on the network, from its first milliseconds."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from tests.processes import address_on_the_network, run_to_end, until
 LISTENER = "import socket, time; s = socket.create_server(('', 0)); time.sleep({}); s.close()"
 
 
-def test_live_does_not_answer_on_the_network_from_its_first_millisecond(tmp_path):
+def test_live_does_not_answer_on_the_network_from_its_first_milliseconds(tmp_path):
     address = address_on_the_network()
     if address is None:
         pytest.skip("this machine has no address on a network")

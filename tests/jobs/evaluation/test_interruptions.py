@@ -97,7 +97,7 @@ def test_a_killed_actor_a_killed_driver_and_ctrl_c_cost_no_row_and_change_no_byt
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_actor_that_stops_without_dying_is_started_anew_within_the_stated_time(checkpoints, tmp_path):
     work = Interrupted(checkpoints[0], tmp_path)
     work.arguments += ("--stall-timeout", "5")

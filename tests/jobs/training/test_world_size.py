@@ -81,7 +81,7 @@ def test_ranks_hold_identical_weights_statistics_and_averages_after_every_epoch(
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_resnet50_gets_the_same_weights_on_one_and_two_workers(tmp_path):
     dataset = write_drawn_set(tmp_path / "set", training=24, validation=7)
     (alone,) = train(dataset, tmp_path, "resnet50", 1)
