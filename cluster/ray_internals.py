@@ -31,6 +31,8 @@ _WATCHER_VARIABLE = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 _POLL_VARIABLE = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
 _LOCAL_VARIABLE = "FER_RAY_IS_LOCAL"
 """Ours: tells this process, and every process of the Ray that it starts, that this Ray has one machine."""
+LOCAL_VARIABLES = (_LOCAL_VARIABLE, _WATCHER_VARIABLE, _POLL_VARIABLE)
+"""What `init_on_loopback` sets in this process, and no other Ray may inherit."""
 _DASHBOARD_VARIABLE = "RAY_API_SERVER_ADDRESS"
 _NO_DASHBOARD = "http://127.0.0.1:1"
 """An address at which nothing listens, so that a request to it fails at once."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from cluster.ray_internals import NODE_HAS_STARTED
+from cluster.ray_internals import LOCAL_VARIABLES, NODE_HAS_STARTED
 from fer_data.errors import UserError
 from fer_data.storage import join, write_file
 
@@ -191,7 +191,8 @@ class Rehearsal:
         ]
         environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
         environment |= dict.fromkeys(_NOTICE_VARIABLES, str(NOTICE_SECONDS))
-        environment.pop("RAY_ADDRESS", None)
+        for variable in ("RAY_ADDRESS", *LOCAL_VARIABLES):
+            environment.pop(variable, None)
         if gpus:
             environment.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses more GPUs than this variable lists.
         # Jobs run with the `python` of the environment that Ray was started in.

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.ray_internals import LOCAL_VARIABLES
 from cluster.rehearsal import HEAD, Rehearsal
 from fer_data.errors import UserError
 from jobs.gpus import REHEARSED
@@ -30,7 +31,10 @@ RAY = Path(sys.executable).with_name("ray")
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory) -> Iterator[Rehearsal]:
     said: list[str] = []
-    cluster = Rehearsal.up(tmp_path_factory.mktemp("rehearsal"), nodes=2, cpus=1, say=said.append)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in LOCAL_VARIABLES:
+            environment.setenv(name, "0")  # As a local Ray of this process leaves them.
+        cluster = Rehearsal.up(tmp_path_factory.mktemp("rehearsal"), nodes=2, cpus=1, say=said.append)
     try:
         nodes = [f"starting node {name}: 1 CPU(s)" for name in (1, 2)]
         assert said == ["starting the head", *nodes, "waiting until jobs can be submitted"]
