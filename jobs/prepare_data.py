@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.table import Table
 
+from cluster.ray_internals import RESTARTS_MAY_FAIL
 from fer_data.audit import COPIES, Finding
 from fer_data.class_maps import class_map
 from fer_data.commands import check, counted, exit_with_code
@@ -101,9 +102,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         run = partial(run_on_ray, workers=options.workers)
     console = PlainConsole()
-    # LiteRT, which looks for faces, announces itself in such a line.
-    quiet = without_lines("INFO: ") if options.detect_faces else nullcontext()
-    with quiet, search_progress(console) as progress:
+    # LiteRT, which looks for faces, announces itself; Ray fears for restarts, whose arguments `run_on_ray` keeps.
+    dropped = ["INFO: "] * options.detect_faces + [RESTARTS_MAY_FAIL] * (options.workers is not None)
+    with without_lines(*dropped) if dropped else nullcontext(), search_progress(console) as progress:
         dataset = prepare(
             options.raw,
             options.out,

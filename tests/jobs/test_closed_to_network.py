@@ -2,11 +2,10 @@
 
 import sys
 
-import cv2
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.live.scenes import photograph
+from tests.fer_data.raw_forms import csv, write
 from tests.network import watched
 from tests.processes import address_on_the_network, run_to_end
 
@@ -17,19 +16,17 @@ def test_no_job_answers_on_the_network_from_its_first_milliseconds(drawn_few, tm
     address = address_on_the_network()
     if address is None:
         pytest.skip("this machine has no address on a network")
-    pictures = tmp_path / "pictures" / "happy"
-    pictures.mkdir(parents=True)
-    for number in range(3):
-        cv2.imwrite(str(pictures / f"{number}.png"), photograph()[:, number:])
+    raw = write(tmp_path / "raw.csv", csv())
     training = ("--model", "compact", "--data", drawn_few, "--epochs", "1", "--batch-size", "50", "--storage", tmp_path)
     best = tmp_path / "run" / "best"
     jobs = {  # A sweep starts Ray and workers as training does, and predictions as evaluation does.
         "train_cnn.py": (*training, "--workers", "2", "--name", "run"),
         "evaluate.py": ("--checkpoint", f"it={best}", "--data", drawn_few, "--split", "public_test"),
-        "prepare_data.py": (tmp_path / "pictures", "--resize", "--split-shares", "0.8", "0.2", "--workers", "1"),
+        "prepare_data.py": (raw, "--workers", "1"),
     }
     for job, options in jobs.items():
         out = () if "--storage" in options else ("--out", tmp_path / f"{job}.out")
         with watched(address) as found:
-            run_to_end([sys.executable, f"jobs/{job}", *options, *out], REPOSITORY)
+            printed = run_to_end([sys.executable, f"jobs/{job}", *options, *out], REPOSITORY)
         assert not found, job
+        assert "core_worker" not in printed, "what Ray says to itself"

@@ -98,7 +98,7 @@ def test_the_networks_too_are_trained_alike_by_calls_of_any_size(name):
     assert_same(one[0], several[0])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_resnet50_is_trained_alike_by_calls_of_any_size_in_micro_batches_with_frozen_stages_and_stage_rates():
     backbone = BackboneConfig(freeze=("stem", "conv2"), stage_rate=0.5)
     config = replace(EVERYTHING, model="resnet50", backbone=backbone, micro_batch=3, ema=0.0)
