@@ -1,7 +1,8 @@
 """How every command begins and ends: a rule for options, one line for a mistake, an exit code for each way to end.
 
 A command is stopped by Ctrl-C or by SIGTERM, from `kill`, Slurm, Kubernetes or `ray job stop`. Both mean the same:
-KeyboardInterrupt is raised, results are kept, and a second signal ends the process at once.
+KeyboardInterrupt is raised, results are kept, and a second signal ends the process at once, except that `live` always
+closes its files first.
 
 It imports Python's own library alone, because `python -m live` starts with it.
 """

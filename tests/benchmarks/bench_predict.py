@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from fer_data.drawn_faces import draw
+from fer_data.pictures import PIECE_IMAGES
 from tests.benchmarks.bench_scoring import python
 from tests.conftest import REPOSITORY
 from tests.processes import until
@@ -110,7 +111,7 @@ def killed_halfway(pictures: Path, out: Path) -> int:
     until(lambda: done() >= pieces // 2, process)
     process.kill()
     process.wait()
-    return done() * 512
+    return done() * PIECE_IMAGES
 
 
 def contents(out: Path) -> dict[str, bytes]:

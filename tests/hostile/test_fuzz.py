@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.hostile import inputs
+from tests.hostile import inputs, models
 from tests.hostile.reading import outcome
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 SEEDS = {
     "image": [content for _, _, content in inputs.images() if len(content) < 20_000],
     "prepare": [content for _, _, content in (*inputs.archives(), *inputs.tables()) if len(content) < 20_000],
-    "network": [content for _, _, content in inputs.networks() if len(content) < 20_000],
+    "network": [content for _, _, content in models.networks() if len(content) < 20_000],
     "card": [(inputs.RELEASED / "card.json").read_bytes()],
     "recipe": [(inputs.RELEASED / "recipe.toml").read_bytes()],
     "config": [b"{}", b'{"model": "cnn", "epochs": 3}'],

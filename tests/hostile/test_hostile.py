@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.hostile import inputs
+from tests.hostile import inputs, models
 
 MEGABYTES, SECONDS = 400, 5
 FAMILIES = {
     "images": inputs.images,
     "archives and tables": lambda: [*inputs.archives(), *inputs.tables()],
-    "networks": lambda: [*inputs.networks(), *inputs.exports()],
+    "networks": lambda: [*models.networks(), *models.exports()],
     "texts": inputs.texts,
 }
 
