@@ -129,18 +129,13 @@ class Chaos:
                 if job.is_done():
                     return
                 continue
-            if fatal == "stop" and process.returncode:
-                if not re.search("^interrupted", self._said(), re.MULTILINE):
-                    self.report.problems.append(f"{job.name} did not say that it was stopped: {self._said()}")
-                    return
-                if job.is_done():
-                    return
-                continue
             if fatal == "disk":
                 self._filler.unlink()
-            if fatal == "disk" and process.returncode:
-                if not re.search("^error: .*No space left", self._said(), re.MULTILINE):
-                    self.report.problems.append(f"{job.name} did not say that storage is full: {self._said()}")
+            if fatal in _SAID and process.returncode:
+                if not re.search(_SAID[fatal], self._said(), re.MULTILINE):
+                    self.report.problems.append(f"{job.name} did not say what ended it ({fatal}): {self._said()}")
+                    return
+                if job.is_done():
                     return
                 continue
             if process.returncode:
@@ -268,6 +263,7 @@ def _is_driver(command: str, name: str) -> bool:
 
 _FAULTS = [("worker", 8), ("node", 4), ("stopped", 2), ("add", 2), ("head", 2), ("disk", 2), ("stop", 4), ("notice", 2)]
 """Kinds, and how often each is drawn beside the others."""
+_SAID = {"stop": "^interrupted", "disk": "^error: .*No space left"}  # What a job says that such a fault ends.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
