@@ -4,8 +4,8 @@
     python jobs/train_cnn.py --model compact --data fer2013.zip --epochs 10
     ray job submit --working-dir . -- python jobs/train_cnn.py --data s3://bucket/fer2013 --storage s3://bucket/runs
 
-Without --data it trains on the built-in drawn faces. After an interruption, the same command resumes after the last
-finished epoch. It prints the paths of the checkpoint, the history and the curves.
+Without --data it trains on the built-in drawn faces. After an interruption, the same command goes on where the run last
+saved its position. It prints the paths of the checkpoint, the history and the curves.
 """
 
 from collections.abc import Sequence

@@ -4,8 +4,8 @@
         --freeze stem conv2 conv3=5 --stage-rate 0.5 --learning-rate 3e-4
     ray job submit --working-dir . -- python jobs/train_resnet.py --data s3://bucket/fer2013 --storage s3://bucket/runs
 
-Without options it trains from scratch, as the original project did. After an interruption, the same command resumes
-after the last finished epoch. It prints the paths of the checkpoint, the history and the curves.
+Without options it trains from scratch, as the original project did. After an interruption, the same command goes on
+where the run last saved its position. It prints the paths of the checkpoint, the history and the curves.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ class TrainRunOptions(RunOptions):
 
     workers: Annotated[int | str, tyro.conf.arg(metavar="INT|MIN:MAX")] = 1
     """Training processes; on GPUs, one GPU each. MIN:MAX starts as many as fit, and grows and shrinks with the cluster;
-    each change restarts from the last finished epoch."""
+    before each change the run saves its position."""
     keep: int = 3
     """How many of the last checkpoints to keep, beside the best."""
     profile: bool = False
