@@ -3,12 +3,11 @@
 import atexit
 import logging
 import os
-import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from ray.autoscaler.sdk import request_resources
 from cluster.ray_internals import LONGEST_FOLDER, NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
 from fer_data.commands import counted, stops_kept
 from fer_data.errors import UserError
+from fer_data.scratch import NAME_LENGTH, scratch_folder
 
 Placement = TypeVar("Placement")
 _SHORT = "/tmp"
@@ -43,37 +43,33 @@ def start_local(**more: Any) -> None:
     Raises UserError when Ray gives up, as on a machine that is very busy.
     """
     try:
-        with stops_kept(), _room_for_sockets() as place:
-            init_on_loopback(**(_QUIET | place | more))
+        with ExitStack() as stack:
+            folder = _short_folder(stack)
+            stack.callback(ray.shutdown)
+            with stops_kept():
+                init_on_loopback(folder, **(_QUIET | more))
+            atexit.register(stack.pop_all().close)
     except Exception as error:  # Ray raises no class of its own.
         if NODE_IS_TOO_SLOW not in str(error):
             raise
         raise UserError("Ray did not start within 30 s: this machine may be too busy; run the command again") from error
 
 
-@contextmanager
-def _room_for_sockets() -> Iterator[dict[str, str]]:
-    """The option of `ray.init` for a short folder, where TMPDIR is too long for the names of Ray's sockets.
+def _short_folder(stack: ExitStack) -> str:
+    """A folder for Ray's files: in TMPDIR, or in /tmp where TMPDIR is too long for the names of Ray's sockets.
 
-    Batch systems such as Slurm name such folders. Raises UserError when the short one cannot be made.
+    Batch systems such as Slurm name such folders. Raises UserError when it cannot be made.
     """
-    if len(tempfile.gettempdir().encode()) <= LONGEST_FOLDER:
-        yield {}
-        return
+    where, longest = tempfile.gettempdir(), LONGEST_FOLDER - 1 - NAME_LENGTH
+    if len(where.encode()) > longest:
+        where = _SHORT
     try:
-        folder = tempfile.mkdtemp(prefix="ray-", dir=_SHORT)
+        return stack.enter_context(scratch_folder(where))
     except OSError as error:
         raise UserError(
-            f"TMPDIR is too long for Ray's sockets, and {_SHORT} cannot be written ({error.strerror}): "
-            f"let TMPDIR name a folder of at most {LONGEST_FOLDER} characters"
+            f"Ray's files cannot be written to {where} ({error.strerror}): let TMPDIR name a folder with room, of at "
+            f"most {longest} characters"
         ) from error
-    atexit.register(_end_and_remove, folder)
-    yield {"_temp_dir": folder}
-
-
-def _end_and_remove(folder: str) -> None:
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def connect() -> None:

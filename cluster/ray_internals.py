@@ -20,9 +20,9 @@ RESTARTS_MAY_FAIL = (
 """Begins what Ray prints of every actor of Ray Data, whose restarts do not fail: the driver keeps its arguments."""
 MANY_WORKERS = "worker processes have been started on node"
 """Part of the warning that a node runs more processes than it has CPUs."""
-LONGEST_FOLDER = 37
-"""How long the folder for Ray's files may be. Below it, a socket has the name
-ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1, of at most 107 bytes in all."""
+LONGEST_FOLDER = 41
+"""How long the name of the folder for Ray's files may be. In it, a socket has the name
+session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1, of at most 107 bytes in all."""
 WORKER_HEALTH_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 """For how many seconds Ray Train waits for a worker that does not answer."""
 _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -63,8 +63,11 @@ def forbid_other_clusters() -> None:
     auto_init_hook.enable_auto_connect = False
 
 
-def init_on_loopback(**options: Any) -> None:
-    """`ray.init` with `options`: a Ray of this process's own, on the loopback address, without a dashboard."""
+def init_on_loopback(folder: str, **options: Any) -> None:
+    """`ray.init` with `options`: a Ray of this process's own, on the loopback address, without a dashboard.
+
+    `folder` is for Ray's files, and for the temporary files of all its processes.
+    """
     bind_to_loopback()
     import ray
 
@@ -74,14 +77,15 @@ def init_on_loopback(**options: Any) -> None:
     os.environ.setdefault(_POLL_VARIABLE, "0.5")  # A run ends up to 2 s sooner. Asking costs nothing on one machine.
     # At the end of each run Ray Train asks the dashboard whether the controller is alive. Without an address, it would
     # wait 12 s for a dashboard to appear, and again in each trial of a sweep.
-    before = os.environ.get(_DASHBOARD_VARIABLE)
-    os.environ[_DASHBOARD_VARIABLE] = _NO_DASHBOARD
+    for_ray = {_DASHBOARD_VARIABLE: _NO_DASHBOARD, "TMPDIR": folder}
+    before = {name: os.environ[name] for name in for_ray if name in os.environ}
+    os.environ.update(for_ray)
     try:
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", _temp_dir=folder, **options)
     finally:
-        del os.environ[_DASHBOARD_VARIABLE]
-        if before is not None:
-            os.environ[_DASHBOARD_VARIABLE] = before
+        for name in for_ray:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def run_command_line_on_loopback() -> None:

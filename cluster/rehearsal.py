@@ -179,10 +179,12 @@ class Rehearsal:
     def _start_once(self, name: str, *arguments: object) -> None:
         agent, grpc, runtime, self.metrics[name] = free_ports(4)
         gpus = self.gpus.get(name, 0)
+        disk = str(Path(self.disks) / name)
+        os.makedirs(disk, exist_ok=True)
         resources = {f"node_{name}": 1} | ({REHEARSED_GPU: gpus} if gpus else {})
         command = [
             *(sys.executable, "-m", "cluster.loopback", "start", "--block", "--node-ip-address", "127.0.0.1"),
-            *("--temp-dir", Path(self.disks) / name),
+            *("--temp-dir", disk),
             *("--dashboard-agent-listen-port", agent, "--dashboard-agent-grpc-port", grpc),
             *("--runtime-env-agent-port", runtime, "--metrics-export-port", self.metrics[name]),
             # Given even when it is 0, because a node would otherwise count the machine's GPUs as its own.
@@ -190,6 +192,7 @@ class Rehearsal:
             *arguments,
         ]
         environment = os.environ | self.environment | {"PYTHONUNBUFFERED": "1"}
+        environment["TMPDIR"] = disk  # Programs that are killed leave temporary files.
         environment |= dict.fromkeys(_NOTICE_VARIABLES, str(NOTICE_SECONDS))
         for variable in ("RAY_ADDRESS", *LOCAL_VARIABLES):
             environment.pop(variable, None)

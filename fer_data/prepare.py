@@ -26,6 +26,7 @@ from fer_data.near_copies.table import Copies, Progress
 from fer_data.parallel import Run, run_on_threads
 from fer_data.reading import Reading
 from fer_data.rows import Decoded
+from fer_data.scratch import scratch_folder
 from fer_data.sources import FORMS, Chunk, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
 from fer_data.votes import Votes
@@ -76,7 +77,7 @@ def prepare(
     if division is None:
         write(decoded.tables(), out, near_copies=search, near_copies_up_to=few, overwrite=overwrite)
     else:
-        with tempfile.TemporaryDirectory(prefix="fer_data-") as folder:
+        with scratch_folder() as folder:
             undivided = join(folder, "undivided")
             write(decoded.tables(), undivided, near_copies=search, near_copies_up_to=few)
             tables, copies = divide(open_dataset(undivided), decoded.groups, division)

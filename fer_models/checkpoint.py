@@ -1,13 +1,13 @@
 """Save and load models as checkpoints; `checkpoint_files` describes the files."""
 
 import io
-import tempfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from fer_data.errors import DAMAGED_ZIP, UserError
+from fer_data.scratch import scratch_folder
 from fer_data.storage import join, one_line, redacted
 from fer_models.bounds import build_within_bounds, check_layers
 from fer_models.card import Card
@@ -18,7 +18,7 @@ from fer_models.hdf5 import check_arrays
 
 def save_checkpoint(uri: str, model: keras.Model, card: Card, state: dict[str, np.ndarray] | None = None) -> Card:
     """Write `model`, `card` and `state`, the arrays from which training resumes, at `uri`; see `publish_checkpoint`."""
-    with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / MODEL_FILE
         model.save(path)
         files = {MODEL_FILE: path.read_bytes()}
@@ -39,7 +39,7 @@ def load_model(uri: str) -> tuple[keras.Model, Card]:
     archive = parse_archive(content, where)
     check_arrays(archive.weights, where)
     check_layers(archive.config, where)
-    with tempfile.TemporaryDirectory(prefix="fer-model-") as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / MODEL_FILE
         path.write_bytes(content)
         try:

@@ -10,7 +10,6 @@ Every file maps raw grey pixels, uint8 [n, 48, 48, 1], to probabilities, float32
 
 import contextlib
 import io
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ import numpy as np
 from fer_data.batches import ordered_batches
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
+from fer_data.scratch import scratch_folder
 from fer_data.splits import Split, split
 from fer_data.storage import redacted
 from fer_models.card import Card
@@ -110,7 +110,7 @@ def spread(dataset: PreparedDataset, rows: Split, count: int) -> np.ndarray:
 
 
 def _exported(model: keras.Model, name: str, format: str, **options: Any) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="fer-export-") as folder, warnings.catch_warnings():
+    with scratch_folder() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The converters warn about their own code.
         path = Path(folder) / name
         with contextlib.redirect_stdout(io.StringIO()):

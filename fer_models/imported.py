@@ -1,6 +1,5 @@
 """A model without a card becomes one of our checkpoints."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import keras
 
 from fer_data.dataset import PreparedDataset
 from fer_data.errors import UserError
+from fer_data.scratch import scratch_folder
 from fer_data.storage import absolute, exists, redacted
 from fer_models.card import Card
 from fer_models.checkpoint import save_checkpoint
@@ -32,7 +32,7 @@ class Imported:
 
     def export(self, target: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
         """Write it as a checkpoint at `target`, with its exports; see `fer_models.export.export`. All or nothing."""
-        with tempfile.TemporaryDirectory(prefix="fer-import-") as folder:
+        with scratch_folder() as folder:
             made = str(Path(folder) / NAME)
             save_checkpoint(made, self.model, self.card)
             card = export(made, formats, dataset)

@@ -1,6 +1,8 @@
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,7 +51,7 @@ def test_dead_machines_do_not_count():
 
 
 def test_a_ray_that_does_not_start_in_time_is_told_in_a_line(monkeypatch):
-    def too_slow(**_):
+    def too_slow(*_, **__):
         raise Exception(f"{NODE_IS_TOO_SLOW}. This could happen because …")
 
     monkeypatch.setattr("cluster.connect.init_on_loopback", too_slow)
@@ -71,11 +73,9 @@ def test_a_token_that_is_gone_is_told_in_a_line(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_ray_starts_where_the_folder_for_temporary_files_has_a_long_name(tmp_path):
-    folder = tmp_path / ("x" * 90)
-    folder.mkdir()
-    program = "import ray; from cluster.connect import connect; connect(); print(ray.nodes()[0]['Alive'])"
-    program += "; from pathlib import Path; print(ray._private.worker._global_node.get_temp_dir_path())"
+def start_ray_in(folder: Path, *, then: str) -> str:
+    """What a program prints that starts a Ray of its own, with `folder` for temporary files."""
+    program = f"import os, ray, tempfile; from cluster.connect import connect; connect(); {then}"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(REPOSITORY)},
@@ -83,6 +83,38 @@ def test_ray_starts_where_the_folder_for_temporary_files_has_a_long_name(tmp_pat
         text=True,
         check=False,
     )
-    alive, place = done.stdout.split()
-    assert alive == "True", done.stderr
+    return done.stdout + done.stderr
+
+
+PLACE = "print(ray._private.worker._global_node.get_temp_dir_path())"
+
+
+def test_ray_starts_where_the_folder_for_temporary_files_has_a_long_name(tmp_path):
+    folder = tmp_path / ("x" * 90)
+    folder.mkdir()
+    place = start_ray_in(folder, then=PLACE).strip()
+    assert place.startswith("/tmp/"), place
     assert not Path(place).exists()
+    assert not any(folder.iterdir())
+
+
+def test_a_killed_program_leaves_nothing_that_the_next_one_does_not_remove():
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        inside = "print(ray.get(ray.remote(tempfile.mkdtemp).remote()), flush=True)"
+        made = start_ray_in(Path(folder), then=f"{inside}; os.kill(os.getpid(), 9)").strip()
+        assert Path(made).is_relative_to(folder), made
+        assert Path(made).exists()
+        kept = Path(folder, "fer-tmp-12345678")  # Somebody's own.
+        kept.mkdir()
+        place = start_ray_in(Path(folder), then=PLACE).strip()
+        assert Path(place).parent == Path(folder), place
+        assert list(Path(folder).iterdir()) == [kept]
+
+
+def test_a_full_disk_for_temporary_files_is_told_in_a_line(monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fer_data.scratch.tempfile.mkdtemp", full)
+    with pytest.raises(UserError, match=r"cannot be written to .*No space left on device.*: let TMPDIR name a folder"):
+        start_local()

@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +85,16 @@ def reference(drawn_few, tmp_path_factory) -> Run:
     return run
 
 
+@pytest.fixture
+def temporary(monkeypatch) -> Iterator[Path]:
+    """The folder for the temporary files of the processes that a test starts."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:  # Short enough for Ray's sockets.
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 def test_a_run_that_is_stopped_and_whose_worker_driver_and_checkpoint_die_ends_with_the_same_weights(
-    drawn_few, tmp_path, reference
+    drawn_few, tmp_path, reference, temporary
 ):
     run = Run(drawn_few, tmp_path, "run")
     process = run.start()
@@ -115,6 +125,7 @@ def test_a_run_that_is_stopped_and_whose_worker_driver_and_checkpoint_die_ends_w
     assert "resuming after epoch" in output
     assert_same_weights(run, reference)
     assert_all_end(pid for pid, _ in orphans)
+    assert not any(temporary.iterdir())
 
 
 @pytest.mark.soak
