@@ -66,7 +66,7 @@ def export(uri: str, formats: Sequence[str], dataset: PreparedDataset) -> Card:
         predict: Predict
         if name == "onnx":
             files[file] = to_onnx(model, card.classes)
-            predict = OnnxModel(files[file], where)
+            predict = OnnxModel(files[file], where, ours=True)
         else:
             calibration = spread(dataset, training, CALIBRATION_FACES) if name == "litert_int8" else None
             files[file] = with_classes(to_litert(model, calibration), card.classes)

@@ -14,8 +14,8 @@ import numpy as np
 
 from fer_data.errors import DAMAGED_ZIP, UserError
 from fer_models.input_form import InputForm, taken_in_words
-from fer_models.litert_trial import megabytes_for_an_image
 from fer_models.reading import NOTHING_KNOWN, Reading
+from fer_models.trial import megabytes_of_litert
 
 FLOAT32_FILE, INT8_FILE = "model.tflite", "model.int8.tflite"
 """The names of a checkpoint's LiteRT files."""
@@ -84,7 +84,7 @@ class LiteRTModel:
             names=LABELS,
             taken=None if self._whole or reading.input_range else taken_in_words(self._form, found=False),
         )
-        self._most = sys.maxsize if ours else max(1, int(_MEGABYTES / max(1, megabytes_for_an_image(model, where))))
+        self._most = sys.maxsize if ours else max(1, int(_MEGABYTES / max(1, megabytes_of_litert(model, where))))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         if not self._form.plain or not self._whole:

@@ -11,6 +11,7 @@ from fer_data.errors import UserError
 from fer_data.storage import one_line
 from fer_models.input_form import SIDE, InputForm, taken_in_words
 from fer_models.reading import NOTHING_KNOWN, InputRange, Reading
+from fer_models.trial import check_time_of_onnx
 
 _CUDA = "CUDAExecutionProvider"
 _MOST_BYTES = 256 * 2**20
@@ -50,11 +51,18 @@ class OnnxModel:
     it names none; `warnings` say what was assumed. With `gpu` the model computes on a GPU if ONNX Runtime
     was built for one; `on_gpu` is the result. Calls raise MemoryError for too many images at a time. Raises UserError,
     naming `where`, when ONNX Runtime is missing or finds no GPU, and when `model` is not an ONNX file, has another
-    input or names other classes.
+    input or names other classes. Unless it is `ours`, its time for an image is tried in a process of its own first.
     """
 
     def __init__(
-        self, model: bytes, where: str, threads: int = 1, reading: Reading = NOTHING_KNOWN, *, gpu: bool = False
+        self,
+        model: bytes,
+        where: str,
+        threads: int = 1,
+        reading: Reading = NOTHING_KNOWN,
+        *,
+        gpu: bool = False,
+        ours: bool = False,
     ) -> None:
         try:
             import onnxruntime
@@ -64,6 +72,8 @@ class OnnxModel:
             raise UserError(f"{where} keeps its weights in other files: save it as one file, without external data")
         if _LOOP.search(model):
             raise UserError(f"{where} has a loop, which a network of faces needs none of: refused")
+        if not ours:
+            check_time_of_onnx(model, where)
         _bound_memory()
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.use_env_allocators", "1")

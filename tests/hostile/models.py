@@ -232,6 +232,10 @@ def _onnx_of_large_results() -> Iterator[Input]:
     again = ("Tile", ["m", "t"], "tiled"), ("Reshape", ["tiled", "s"], "big")
     numbers = {"c": [-1, 2304, 1], "r": [-1, 1, 2304], "t": [1, 100, 1], "s": [-1, 48, 4800, 2304]}
     yield "onnx", "outer.onnx", model(*outer, *again, **numbers)
+    products = [("MatMul", ["square", "square"], "m0")]
+    products += [("MatMul", [f"m{i}", "square"], f"m{i + 1}") for i in range(500)]
+    filled = ("ConstantOfShape", ["side"], "square"), *products, ("Reshape", ["m500", "s"], "big")
+    yield "onnx", "products.onnx", model(*filled, side=[3072, 3072], s=[-1, 48, 48, 3072 // 48])
     values = [helper.make_tensor_value_info(name, kind, None) for name, kind in (("i", 7), ("c", 9), ("v", 1))]
     ends = [helper.make_tensor_value_info(name, kind, None) for name, kind in (("d", 9), ("u", 1))]
     steps = [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Add", ["v", "v"], ["u"])]

@@ -5,11 +5,18 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 from fer_data.errors import UserError
+from live.display import Display
+from live.options import LiveOptions
 from live.unfinished import Unfinished
 from tests.conftest import REPOSITORY
 from tests.live.scenes import walk, write_video
@@ -113,3 +120,23 @@ def test_a_full_disk_names_every_file_and_leaves_none_that_is_empty(video, small
     for path in (log, saved, report) if kilobytes else (log,):
         assert f"{path}: " in err, err
     assert not any(name.startswith(".") for name in left)
+
+
+def test_a_snapshot_follows_no_link_and_replaces_nothing(tmp_path, monkeypatch):
+    at = datetime(2026, 1, 2, 3, 4, 5, 6)
+    monkeypatch.setattr("live.display.datetime", SimpleNamespace(now=lambda: at))
+    target, name = tmp_path / "target", tmp_path / "snapshot-20260102-030405-000006.png"
+    target.write_text("mine")
+    name.symlink_to(target)
+    said: list[str] = []
+    with ExitStack() as stack:
+        display = Display(LiveOptions(snapshots=tmp_path, window=False), False, stack, said.append)
+        display._drawn = np.zeros((8, 8, 3), np.uint8)
+        display._snapshot()
+        assert said[-1].startswith(f"not saved: --snapshots {name} exists")
+        assert target.read_text() == "mine"
+        name.unlink()
+        display._snapshot()
+    assert said[-1] == f"saved {name}"
+    assert cv2.imread(str(name)).shape == (8, 8, 3)
+    assert sorted(tmp_path.iterdir()) == [name, target]

@@ -126,6 +126,7 @@ def test_twenty_runs_disturbed_at_random_end_with_the_same_bits(network, world_s
 
 
 @pytest.mark.soak
-def test_stages_that_thaw_and_micro_batches_resume_inside_an_epoch(tmp_path):
+@pytest.mark.parametrize(("world_size", "kills"), [(1, 20), (2, 6)])
+def test_stages_that_thaw_and_micro_batches_resume_inside_an_epoch(world_size, kills, tmp_path):
     data = write_drawn_set(tmp_path / "set", training=24, validation=7)
-    disturbed(tmp_path, data, "resnet50", kills=6, world_size=1)
+    disturbed(tmp_path, data, "resnet50", kills=kills, world_size=world_size)
