@@ -7,7 +7,7 @@ that works, of a node, of the head; a process that stops without dying; a node t
 SIGTERM to the job; storage that is full (where a small file system can be mounted, as root can). After a head is killed
 the cluster is restarted and the job submitted again; after storage was full, once there is room; after SIGTERM, at
 once. Weights are compared bit for bit, tables byte for byte, with those of jobs that nothing disturbed. Exits 1 when
-anything differs, is left behind or hangs; the report says what was done when, and how long recovery took.
+anything differs, is left behind, hangs or is not told; the report says what was done when, and how long recovery took.
 """
 
 import argparse
@@ -69,6 +69,7 @@ class Chaos:
         self._random = random.Random(seed)
         self._began = time.monotonic()
         self._nodes_added = 2
+        self._took_worker = False
         self._log = folder / "job.log"
         self._storage = folder / "storage"
         self._storage.mkdir()
@@ -160,7 +161,7 @@ class Chaos:
 
     def _disturb(self, job: Job, process: subprocess.Popen, last: int) -> str | None:
         """Faults up to the `last`, each once the job has gone on after the one before; the kind that ended it."""
-        fault, since = None, job.progress(job.output)
+        fault, since, told = None, job.progress(job.output), 0
         while process.poll() is None and (fault or len(self.report.faults) < last):
             if not self._until(lambda since=since: job.progress(job.output) > since, process):
                 if process.poll() is None:
@@ -169,16 +170,21 @@ class Chaos:
                 break
             if fault:
                 fault.recovery_seconds = round(time.monotonic() - self._began - fault.at_seconds, 1)
+                if told and not self._until(lambda told=told: self._losses_told() >= told, process):
+                    self.report.problems.append(f"{job.name} did not say that {fault} took a worker: {self._said()}")
+                    break
             if len(self.report.faults) >= last:
                 break
             time.sleep(self._random.uniform(0, 3))
             kind = self._random.choices(*zip(*self._kinds, strict=True))[0]
             since = job.progress(job.output)
+            told = self._losses_told() + 1
             if process.poll() is not None or not self._do(kind, job):
                 continue
             now = round(time.monotonic() - self._began, 1)
             fault = Fault(len(self.report.faults) + 1, job.name, kind, now)
             self.report.faults.append(fault)
+            told = told if self._took_worker and job.tells_of_losses else 0
             self._say(f"fault {fault.number}: {kind}, {job.name} at {since}")
             if kind in ("head", "disk", "stop"):
                 return kind
@@ -186,7 +192,7 @@ class Chaos:
 
     def _do(self, kind: str, job: Job) -> bool:
         """Whether the fault could be done: there was something to do it to."""
-        nodes = sorted(set(self._cluster.nodes) - {HEAD})
+        nodes, self._took_worker = sorted(set(self._cluster.nodes) - {HEAD}), kind == "worker"
         if kind == "head":
             self._cluster.kill(HEAD)
             return True
@@ -194,12 +200,9 @@ class Chaos:
             self._fill()
             return True
         if kind == "add":
-            if len(nodes) > 2:
-                return False
-            self._add_node()
-            return True
+            return len(nodes) <= 2 and self._add_node()
         if kind == "stop":
-            drivers = [pid for pid, command in self._cluster.processes(HEAD).items() if _is_driver(command, job.name)]
+            drivers = job.drivers(self._cluster.processes(HEAD))
             for pid in drivers:
                 os.kill(pid, signal.SIGTERM)
             return bool(drivers)
@@ -208,17 +211,18 @@ class Chaos:
             if kind == "notice":
                 self._cluster.preempt(name)
                 self._until(lambda: not self._cluster.is_running(name))
+            self._took_worker = bool(job.workers(self._cluster.processes(name)))
             self._cluster.kill(name)
-            if len(nodes) <= 2:
-                self._add_node()
-            return True
-        workers = sorted(
-            pid for name in nodes for pid, command in self._cluster.processes(name).items() if job.worker in command
-        )
+            return len(nodes) > 2 or self._add_node()
+        workers = sorted(pid for name in nodes for pid in job.workers(self._cluster.processes(name)))
         if not workers:
             return False
         os.kill(self._random.choice(workers), signal.SIGKILL if kind == "worker" else signal.SIGSTOP)
         return True
+
+    def _losses_told(self) -> int:
+        """How many lines about lost workers the job has printed."""
+        return len(re.findall("^workers? .* lost; waiting", self._log.read_text(errors="replace"), re.MULTILINE))
 
     def _fill(self) -> None:
         """Leave no room on the storage, though jobs may be freeing and taking some."""
@@ -227,9 +231,10 @@ class Chaos:
                 filler.write(bytes(1 << 20))
                 filler.flush()
 
-    def _add_node(self) -> None:
+    def _add_node(self) -> bool:
         self._nodes_added += 1
         self._cluster.add(str(self._nodes_added), cpus=1)
+        return True
 
     @staticmethod
     def _until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> bool:
@@ -254,11 +259,6 @@ class Chaos:
                 return
             time.sleep(1)
         self.report.problems.append(f"left behind: {left}")
-
-
-def _is_driver(command: str, name: str) -> bool:
-    """Whether `command` is that of the process that runs the job `name`, and not of a shell around it."""
-    return " jobs/" in command and name in command and "python" in command.split()[0]
 
 
 _FAULTS = [("worker", 8), ("node", 4), ("stopped", 2), ("add", 2), ("head", 2), ("disk", 2), ("stop", 4), ("notice", 2)]

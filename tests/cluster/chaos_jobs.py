@@ -28,7 +28,10 @@ _EVALUATE = (
 
 @dataclass(frozen=True)
 class Job:
-    """A command, how far it is, and whether its results equal the undisturbed ones'."""
+    """A command, how far it is, and whether its results equal the undisturbed ones'.
+
+    `worker` names its workers' processes; a job that `tells_of_losses` prints a line when one dies.
+    """
 
     name: str
     command: tuple[object, ...]
@@ -36,8 +39,18 @@ class Job:
     progress: Callable[[Path], int]
     difference: Callable[[Path, Path], str | None]
     worker: str
+    tells_of_losses: bool
     is_done: Callable[[], bool] = lambda: False
     """Whether the output is there, where the same command again would refuse to replace it."""
+
+    def workers(self, processes: dict[int, str]) -> list[int]:
+        """Its workers among `processes`, command lines by process id."""
+        return [pid for pid, command in processes.items() if self.worker in command]
+
+    def drivers(self, processes: dict[int, str]) -> list[int]:
+        """The processes that run its script; not the shells around it."""
+        mine = {pid: command for pid, command in processes.items() if " jobs/" in command and self.name in command}
+        return [pid for pid, command in mine.items() if "python" in command.split()[0]]
 
 
 def epochs_done(run: Path) -> int:
@@ -93,10 +106,12 @@ def job_of(kind: str, name: str, storage: Path, *, trained: str, scored: str) ->
     options = ("--data", trained, "--storage", runs, "--name", name)
     if kind == "train":
         command = (*_TRAIN, "--epochs", _EPOCHS, *options)
-        return Job(name, command, runs / name, steps_done, weights_differ, "ray::RayTrainWorker")
+        return Job(name, command, runs / name, steps_done, weights_differ, "ray::RayTrainWorker", True)
     if kind == "sweep":
-        return Job(name, (*_SWEEP, *options), runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker")
+        return Job(
+            name, (*_SWEEP, *options), runs / name, sweep_epochs_done, trials_differ, "ray::RayTrainWorker", False
+        )
     out = storage / name / "report"
     out.parent.mkdir(exist_ok=True)
     options = ("--data", scored, "--split", "public_test", "--checkpoint", runs / "reference-train/best", "--out", out)
-    return Job(name, (*_EVALUATE, *options), out, shards_done, tables_differ, "MapWorker", out.exists)
+    return Job(name, (*_EVALUATE, *options), out, shards_done, tables_differ, "MapWorker", False, out.exists)
