@@ -84,8 +84,11 @@ class Chaos:
 
     def run(self) -> Report:
         """All of it. The report's `problems` are empty when nothing was lost, differs, hangs or is left behind."""
-        self._cluster = Rehearsal.up(self._folder / "cluster", nodes=2, cpus=1)
-        try:
+        with contextlib.ExitStack() as stack:
+            if self._is_mounted:
+                stack.callback(subprocess.run, ["umount", self._storage], check=True)
+            self._cluster = Rehearsal.up(self._folder / "cluster", nodes=2, cpus=1)
+            stack.callback(self._cluster.down)
             references = {kind: self._job(kind, f"reference-{kind}") for kind in ("train", "evaluate", "sweep")}
             kinds = list(reversed(references))
             for job in references.values():
@@ -103,10 +106,6 @@ class Chaos:
                 self.report.jobs[kind] = self.report.jobs.get(kind, 0) + 1
                 shutil.rmtree(job.output, ignore_errors=True)
             self._check_nothing_is_left()
-        finally:
-            self._cluster.down()
-            if self._is_mounted:
-                subprocess.run(["umount", self._storage], check=True)
         return self.report
 
     def _job(self, kind: str, name: str) -> Job:
