@@ -93,7 +93,6 @@ def temporary(monkeypatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.soak  # tests/cluster/test_chaos.py does the like, and more, on a cluster.
 def test_a_run_that_is_stopped_and_whose_worker_driver_and_checkpoint_die_ends_with_the_same_weights(
     drawn_few, tmp_path, reference, temporary
 ):
