@@ -11,7 +11,7 @@ from fer_data.errors import UserError
 from fer_data.storage import one_line
 from fer_models.input_form import SIDE, InputForm, taken_in_words
 from fer_models.reading import NOTHING_KNOWN, InputRange, Reading
-from fer_models.trial import check_time_of_onnx
+from fer_models.trial import check_onnx
 
 _CUDA = "CUDAExecutionProvider"
 _MOST_BYTES = 256 * 2**20
@@ -73,7 +73,7 @@ class OnnxModel:
         if _LOOP.search(model):
             raise UserError(f"{where} has a loop, which a network of faces needs none of: refused")
         if not ours:
-            check_time_of_onnx(model, where)
+            check_onnx(model, where)
         _bound_memory()
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.use_env_allocators", "1")

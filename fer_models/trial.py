@@ -24,18 +24,22 @@ def megabytes_of_litert(model: bytes, where: str) -> float:
     said = child.stdout.decode().split()
     if child.returncode == 0 and said:
         return float(said[-1])
-    raise UserError(
-        f"{where} cannot be run on one image within {MEGABYTES} MB and {SECONDS} seconds: it is damaged or means harm"
-    )
+    raise _refused(where)
 
 
-def check_time_of_onnx(model: bytes, where: str) -> None:
-    """Raises UserError, naming `where`, when an ONNX file takes too long to load or to run.
+def check_onnx(model: bytes, where: str) -> None:
+    """Raises UserError, naming `where`, when an ONNX file takes too long to load or to run, or ends its process.
 
     What else may be wrong with it, ONNX Runtime says itself.
     """
     if sys.platform == "linux" and _tried("onnx", model).returncode < 0:
-        raise UserError(f"{where} cannot be run on one image within {SECONDS} seconds: refused")
+        raise _refused(where)
+
+
+def _refused(where: str) -> UserError:
+    return UserError(
+        f"{where} cannot be run on one image within {MEGABYTES} MB and {SECONDS} seconds: it is damaged or means harm"
+    )
 
 
 def _tried(kind: Literal["litert", "onnx"], model: bytes) -> subprocess.CompletedProcess[bytes]:
