@@ -27,7 +27,7 @@ def write_drawn_set(
 ) -> str:
     """A prepared data set of drawn faces at `folder`, which may be a URI."""
     from fer_data.dataset_writer import write_dataset
-    from fer_data.drawn_faces import draw
+    from fer_data.drawing import draw
     from fer_data.rows import rows_table
 
     def tables():

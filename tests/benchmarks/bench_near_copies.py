@@ -67,7 +67,7 @@ def some_images(rows: int, data: str | None):
     import numpy as np
 
     from fer_data.dataset import open_dataset
-    from fer_data.drawn_faces import draw
+    from fer_data.drawing import draw
     from fer_data.rows import pixels_of
     from tests.fer_data.near_copies.transforms import TRANSFORMS
 

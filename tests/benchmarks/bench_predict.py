@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from fer_data.pictures import PIECE_IMAGES
 from tests.benchmarks.bench_scoring import python
 from tests.conftest import REPOSITORY

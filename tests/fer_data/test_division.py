@@ -10,7 +10,7 @@ from fer_data.audit import Finding
 from fer_data.class_maps import class_map
 from fer_data.dataset import PreparedDataset
 from fer_data.division import Division, assigned
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.prepare import prepare

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fer_data.dataset import open_dataset
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from fer_data.emotions import CLASSES, FOLDER_ORDER, permutation_from
 from fer_data.errors import UserError
 from fer_models import export as exporting

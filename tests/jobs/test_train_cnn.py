@@ -15,7 +15,7 @@ from fer_data.batches import ordered_batches
 from fer_data.commands import exit_with_code
 from fer_data.dataset import open_dataset
 from fer_data.dataset_writer import write_dataset
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from fer_data.near_copies.table import Copies
 from fer_data.rows import rows_table
 from fer_data.splits import split

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 
 PEOPLE = draw(np.arange(7), seed=5)[0].reshape(-1, 48, 48)
 """Seven drawn faces: uint8 [7, 48, 48]."""

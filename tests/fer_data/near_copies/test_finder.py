@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from fer_data.near_copies.finder import find_copies
 from fer_data.near_copies.photographs import partners_of_partners
 from fer_data.near_copies.table import Copies

@@ -8,7 +8,7 @@ import pytest
 
 from fer_data.dataset import PreparedDataset, open_dataset
 from fer_data.dataset_writer import write_dataset
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from fer_data.errors import UserError
 from fer_data.near_copies.table import Copies
 from fer_data.rows import rows_table

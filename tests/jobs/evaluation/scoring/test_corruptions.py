@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fer_data.drawn_faces import draw
+from fer_data.drawing import draw
 from jobs.evaluation.scoring.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from jobs.evaluation.scoring.views import VIEWS, views
 
