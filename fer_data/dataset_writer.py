@@ -22,8 +22,8 @@ from fer_data.audit import Auditor, Finding, photograph_findings
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, SCHEMA_VERSION, Manifest, Part
-from fer_data.near_copies.table import NEAR_COPIES, Find, near_copies_table
-from fer_data.rows import USAGES, pixels_of
+from fer_data.near_copies.table import NEAR_COPIES, Copies, Find, near_copies_table
+from fer_data.rows import SIDE, USAGES, pixels_of
 from fer_data.storage import absolute, is_remote, redacted, reported, resolve
 
 PART_ROWS = 64 * ROW_GROUP_ROWS
@@ -36,17 +36,17 @@ def write_dataset(
     source_name: str,
     *,
     rejected: Sequence[tuple[str, str]] = (),
-    near_copies: Find | None = None,
+    near_copies: Copies | Find | None = None,
     near_copies_up_to: int | None = None,
     overwrite: bool = False,
 ) -> Manifest:
     """Writes tables of one schema (see `rows.rows_table`) as the data set `out`, with few rows in memory at a time.
 
     Rows of one usage keep their order. `rejected`, pairs of image id and reason, is read after the last table.
-    `near_copies` finds the images that show the same photograph, unless there are more rows than `near_copies_up_to`;
-    it gets all images at once. If `tables` or `near_copies` raises, nothing is left behind. Raises UserError when there
-    are no rows, when `out` exists and `overwrite` is not set, when `out` contains anything but a data set, and when it
-    cannot be written.
+    `near_copies` are the images that show the same photograph, where they are known, or what finds them, unless there
+    are more rows than `near_copies_up_to`: it gets all images at once. If `tables` or `near_copies` raises, nothing is
+    left behind. Raises UserError when there are no rows, when `out` exists and `overwrite` is not set, when `out`
+    contains anything but a data set, and when it cannot be written.
     """
     with _published(absolute(out), overwrite) as place, reported(out, "write"):
         filesystem, path = resolve(place)
@@ -171,20 +171,35 @@ class _UsageWriter:
 
 
 def _write_near_copies(
-    filesystem: fs.FileSystem, folder: str, parts: Sequence[Part], find: Find
+    filesystem: fs.FileSystem, folder: str, parts: Sequence[Part], near_copies: Copies | Find
 ) -> tuple[Finding, ...]:
     """Writes near_copies.parquet beside `parts`; what the audit says about it."""
-    columns = ["image_id", "label", "pixels", "pixels_hash"]
+    columns = ["image_id", "label", "pixels_hash"]
     rows = pa.concat_tables(
         pq.read_table(f"{folder}/{part.name}", filesystem=filesystem, columns=columns) for part in parts
     )
-    copies = find(pixels_of(rows), rows.column("pixels_hash").to_numpy())
+    if isinstance(near_copies, Copies):
+        copies = near_copies
+    else:
+        copies = near_copies(_all_pixels(filesystem, folder, parts), rows.column("pixels_hash").to_numpy())
     table = near_copies_table(rows.column("image_id").combine_chunks(), copies)
     pq.write_table(table, f"{folder}/{NEAR_COPIES}", filesystem=filesystem)
     photographs = np.full(rows.num_rows, -1)
     photographs[copies.row] = copies.photograph
     usage = np.repeat([USAGES.index(part.usage) for part in parts], [part.rows for part in parts])
     return photograph_findings(USAGES, usage, rows.column("label").to_numpy(), photographs)
+
+
+def _all_pixels(filesystem: fs.FileSystem, folder: str, parts: Sequence[Part]) -> np.ndarray:
+    """The images of `parts`, uint8 [n, 48, 48, 1], a row group at a time: they are in memory once."""
+    pixels, start = np.empty((sum(part.rows for part in parts), SIDE, SIDE, 1), np.uint8), 0
+    for part in parts:
+        with filesystem.open_input_file(f"{folder}/{part.name}") as stream, pq.ParquetFile(stream) as file:
+            for group in range(file.num_row_groups):
+                images = pixels_of(file.read_row_group(group, columns=["pixels"]))
+                pixels[start : start + len(images)] = images
+                start += len(images)
+    return pixels
 
 
 def _by_usage(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:

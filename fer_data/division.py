@@ -17,7 +17,7 @@ from fer_data.commands import check
 from fer_data.dataset import PreparedDataset
 from fer_data.emotions import NUM_CLASSES
 from fer_data.errors import UserError
-from fer_data.near_copies.table import Copies, Find
+from fer_data.near_copies.table import Copies
 from fer_data.rows import USAGES
 
 
@@ -46,11 +46,11 @@ class Division:
 
 def divide(
     dataset: PreparedDataset, groups: Sequence[str], division: Division
-) -> tuple[Iterator[pa.Table], Find | None]:
+) -> tuple[Iterator[pa.Table], Copies | None]:
     """The tables of `dataset`, all of whose rows are training rows, with the usages that `division` gives them.
 
-    Also what finds the near copies in them, if they are known in `dataset`. `groups` has the group of each row, in
-    their order, or nothing. Raises UserError when one of the shares would have no image.
+    Also the near copies in them, if they are known in `dataset`. `groups` has the group of each row, in their order, or
+    nothing. Raises UserError when one of the shares would have no image.
     """
     row_groups = dataset.row_groups(USAGES[0])
     rows = pa.concat_tables(dataset.read(group, ("image_id", "label", "pixels_hash")) for group in row_groups)
@@ -72,7 +72,7 @@ def divide(
             yield table.set_column(columns.index("usage"), "usage", names)
             start += group.rows
 
-    return tables(), None if copies is None else lambda *_: _moved(copies, usage)
+    return tables(), None if copies is None else _moved(copies, usage)
 
 
 def assigned(labels: np.ndarray, together: Sequence[np.ndarray], division: Division) -> np.ndarray:

@@ -12,7 +12,7 @@ from fer_data.dataset_writer import write_dataset
 from fer_data.drawing import VERSION, draw
 from fer_data.errors import UserError
 from fer_data.manifest import ROW_GROUP_ROWS
-from fer_data.near_copies.table import no_copies
+from fer_data.near_copies.table import NO_COPIES
 from fer_data.prepare import cache_folder, check_cache, is_prepared
 from fer_data.rows import USAGES, rows_table
 
@@ -41,7 +41,7 @@ def prepared_drawn_faces(
     try:
         # No two drawings are of the same face: each has its own numbers.
         name, overwrite = f"drawn faces, seed {seed}", is_prepared(place)
-        write_dataset(drawn_rows(counts, seed), place, name, near_copies=no_copies, overwrite=overwrite)
+        write_dataset(drawn_rows(counts, seed), place, name, near_copies=NO_COPIES, overwrite=overwrite)
     except UserError:
         if not is_prepared(place):  # else another job wrote the same in the meantime
             raise

@@ -7,7 +7,7 @@ from fer_data.near_copies.descriptors import calmed, halved, unframed
 from fer_data.near_copies.maps import chained, reversed_maps
 from fer_data.near_copies.photographs import Pairs, partners_of_partners, photographs
 from fer_data.near_copies.registration import ALIKE, Fit, Registration, view_maps
-from fer_data.near_copies.table import Copies, Progress, no_copies, unheard
+from fer_data.near_copies.table import NO_COPIES, Copies, Progress, unheard
 from fer_data.parallel import Run, run_on_threads
 
 _CONTRADICTS, _WIDE = 0.5, 0.5
@@ -23,7 +23,7 @@ def find_copies(
     `run` does the work; the result is the same whichever it is.
     """
     if not len(pixels):
-        return no_copies()
+        return NO_COPIES
     done = progress or unheard
     # Equal images are compared with the others once. They are sorted by hash, whatever their order in the data set.
     _, first, image, times = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)

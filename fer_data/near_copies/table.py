@@ -37,6 +37,8 @@ class Copies(NamedTuple):
     mirrored: np.ndarray
 
 
+NO_COPIES = Copies(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.int64, np.float32, bool)))
+"""Of images that show no photograph twice."""
 Find = Callable[[np.ndarray, np.ndarray], Copies]
 """Finds the copies among images, uint8 [n, 48, 48, 1], whose hashes are the second argument, uint64 [n]."""
 
@@ -57,12 +59,6 @@ def told(results: Iterable[Result], count: int, done: Progress) -> list[Result]:
         kept.append(result)
         done(len(kept) / count)
     return kept
-
-
-def no_copies(*_: np.ndarray) -> Copies:
-    """For images that are known to show no photograph twice."""
-    nothing = np.zeros(0, np.int64)
-    return Copies(nothing, nothing, nothing, np.zeros(0, np.float32), np.zeros(0, bool))
 
 
 def near_copies_table(image_ids: pa.Array, copies: Copies) -> pa.Table:
