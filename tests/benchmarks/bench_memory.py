@@ -1,14 +1,13 @@
-"""Peak memory of a training process on 30,000 and on 1,000,000 rows: it must not grow with the data.
+"""Peak memory of preparing 30,000 and 1,000,000 rows, and of training on them: it must not grow with the data.
 
     python -m tests.benchmarks.bench_memory [--rows 1000000]
 
-Draws the faces first (a minute or two, 2.4 GB in a temporary folder), then
-trains a small network for 400 steps of 256 images, about two shuffling windows.
+Draws the faces first (some minutes, 2.4 GB in a temporary folder), then trains a small network for 400 steps of 256
+images, about two shuffling windows. Each is a process of its own.
 """
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,27 +24,40 @@ BATCH = 256
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--train-on", help=argparse.SUPPRESS)
+    parser.add_argument("--in", dest="cache", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.train_on:
-        print(peak_mib_of_training(options.train_on))
-        return
+    if options.cache:
+        from jobs.memory import peak_mib
 
-    from fer_data.drawn_faces import prepared_drawn_faces
+        data = prepared(options.rows, options.cache)
+        if options.train:
+            train(data)
+        print(round(peak_mib()))
+        return
 
     peaks = {}
     for rows in (SMALL, options.rows):
         with tempfile.TemporaryDirectory() as cache:
-            dataset = prepared_drawn_faces(training=rows, public_test=1000, private_test=0, cache=Path(cache))
-            command = [sys.executable, __file__, "--train-on", dataset.uri]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            peaks[rows] = int(output.split()[-1])
-            print(f"{rows:,} rows: {peaks[rows]:,} MiB at the peak", flush=True)
-    growth = peaks[options.rows] - peaks[SMALL]
-    print(f"{options.rows / SMALL:.0f} × the rows: {growth:+,} MiB (allowed: {ALLOWED_MIB})")
+            for what, more in (("preparing", []), ("training", ["--train"])):
+                command = [sys.executable, "-m", "tests.benchmarks.bench_memory", "--in", cache, "--rows", str(rows)]
+                output = subprocess.run(command + more, check=True, capture_output=True, text=True).stdout
+                peaks[what, rows] = int(output.split()[-1])
+                print(f"{what} {rows:,} rows: {peaks[what, rows]:,} MiB at the peak", flush=True)
+    for what in ("preparing", "training"):
+        growth = peaks[what, options.rows] - peaks[what, SMALL]
+        print(f"{what} {options.rows / SMALL:.0f} × the rows: {growth:+,} MiB (allowed: {ALLOWED_MIB})")
 
 
-def peak_mib_of_training(data: str) -> int:
+def prepared(rows: int, cache: Path) -> str:
+    """The data set of so many drawn faces in `cache`."""
+    from fer_data.drawn_faces import prepared_drawn_faces
+
+    return prepared_drawn_faces(training=rows, public_test=1000, private_test=0, cache=cache).uri
+
+
+def train(data: str) -> None:
+    """Train on `data` for so many STEPS."""
     import keras
     import numpy as np
 
@@ -75,7 +87,7 @@ def peak_mib_of_training(data: str) -> int:
             done += call.steps
             if done >= STEPS:
                 feed.close()
-                return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+                return
     raise AssertionError("unreachable")
 
 
