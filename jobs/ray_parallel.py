@@ -32,7 +32,7 @@ def run_on_ray(
         actors.rotate(-1)
         return actors[0].run.remote(item)
 
-    yield from in_order(items, submit, _result, workers=workers)
+    yield from in_order(items, submit, result_of, workers=workers)
 
 
 class _Worker:
@@ -45,7 +45,8 @@ class _Worker:
         return self._function(self._shared, item)
 
 
-def _result(job: ray.ObjectRef) -> Any:
+def result_of(job: ray.ObjectRef) -> Any:
+    """What a task of Ray returns. A UserError that it raised is raised here as it was."""
     try:
         return ray.get(job)
     except ray.exceptions.RayTaskError as error:

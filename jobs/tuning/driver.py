@@ -26,11 +26,13 @@ from jobs.training.selection import decided, unseen_rows
 from jobs.training.starting_weights import check_weights
 from jobs.training.stopping import save_runs
 from jobs.tuning.board import SweepBoard
+from jobs.tuning.comparison import compare
 from jobs.tuning.options import SweepOptions, SweepRunOptions
 from jobs.tuning.report import commands, publish, summary
 from jobs.tuning.search import create_scheduler, create_search, mutable
 from jobs.tuning.spaces import Space, configured, open_space
 from jobs.tuning.sweep_folder import Sweep, SweepFolder, Trial, settings
+from jobs.tuning.tables import best_trial
 from jobs.tuning.trial import TrialRun, TrialSetup
 
 
@@ -98,11 +100,20 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
             over = sum(trial.outcome is not None for trial in folder.trials())
             stopped.args = (f"{over} of {trials} trials over; the same command goes on",)
             raise
-    best = publish(this)
+    past = folder.trials()
+    best = best_trial(past, base)
+    comparison = best and compare(
+        *(folder, past, best),
+        dataset=dataset,
+        validation=validation,
+        unseen=unseen if base.select == "unseen" else None,
+        resources=resources,
+    )
+    publish(this, past, best, comparison)
     if best is None:
-        errors = [trial.outcome.error for trial in folder.trials() if trial.outcome and trial.outcome.error]
+        errors = [trial.outcome.error for trial in past if trial.outcome and trial.outcome.error]
         raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
-    for line in [*summary(folder.trials(), best, base), *commands(folder, base)]:
+    for line in [*summary(past, best, base, comparison), *commands(folder, base)]:
         console.out(line)
     files = {"checkpoint": "best/checkpoint", "config": "best/config.json", "report": "report.html"}
     return {name: join(folder.uri, file) for name, file in files.items()}

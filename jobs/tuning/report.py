@@ -1,5 +1,6 @@
 """The results of a sweep: tables, plots, the best trial's checkpoint and configuration, and a page."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,26 +19,25 @@ from jobs.run_options import RunOptions
 from jobs.training.config import TrainConfig
 from jobs.training.run_folder import CONFIG_FILE
 from jobs.tuning import plots
+from jobs.tuning.comparison import Comparison
 from jobs.tuning.spaces import Range, Space
 from jobs.tuning.sweep_folder import Sweep, SweepFolder, Trial
-from jobs.tuning.tables import best_trial, history_table, trials_table
+from jobs.tuning.tables import history_table, trials_table
 
 _COLUMNS = ("validation_accuracy", "validation_macro_f1", "validation_loss")
 
 
-def publish(sweep: Sweep) -> Trial | None:
+def publish(sweep: Sweep, trials: Sequence[Trial], best: Trial | None, comparison: Comparison | None) -> None:
     """Write tables, plots, best trial and page into the sweep's folder, replacing earlier ones.
 
-    Returns the best trial. When no trial has finished an epoch, writes only the table of trials and returns None.
+    `best` is None when no trial has finished an epoch: then there is only the table of trials.
     """
     folder, base = sweep.folder, sweep.base
-    trials = folder.trials()
     table = trials_table(trials, base, sweep.space)
     write_file(join(folder.uri, "trials.parquet"), table.to_parquet(index=False))
     write_file(join(folder.uri, "trials.csv"), table.map(for_spreadsheet).to_csv(index=False).encode())
-    best = best_trial(trials, base)
     if best is None:
-        return None
+        return
     history = history_table(trials)
     write_file(join(folder.uri, "history.parquet"), history.to_parquet(index=False))
     run = folder.run(best.name)
@@ -47,14 +47,17 @@ def publish(sweep: Sweep) -> Trial | None:
     publish_checkpoint(
         join(folder.uri, "best", "checkpoint"), {MODEL_FILE: read_verified(source, card, MODEL_FILE)}, card
     )
+    if comparison is not None:
+        numbers = json.dumps(comparison.to_dict(), indent=1) + "\n"
+        write_file(join(folder.uri, "best", "comparison.json"), numbers.encode())
     pictures = _pictures(sweep, table, history)
     for name, png in pictures.items():
         write_file(join(folder.uri, f"{name}.png"), png)
-    write_file(join(folder.uri, "report.html"), _page(sweep, trials, best, table, pictures).encode())
-    return best
+    lines = summary(trials, best, base, comparison)
+    write_file(join(folder.uri, "report.html"), _page(sweep, lines, table, pictures).encode())
 
 
-def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str]:
+def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig, comparison: Comparison | None) -> list[str]:
     """The result in a few lines."""
     row, first = best.best(base), trials[0].best(base)
     assert row is not None
@@ -65,6 +68,8 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig) -> list[str
         lines.append(f"the initial configuration (trial {trials[0].name}) reached {first[base.metric]:.4f}")
     elif best.name == trials[0].name:
         lines.append("no trial beat the initial configuration")
+    if comparison is not None:
+        lines += comparison.lines()
     changed = ", ".join(f"{name} {_short(value)}" for name, value in best.parameters.items())
     lines.append(f"parameters of the best trial: {changed or 'as given'}")
     failed = sum(bool(trial.outcome and trial.outcome.error) for trial in trials)
@@ -124,9 +129,7 @@ def importance(table: pd.DataFrame, space: Space, metric: str, mode: str) -> dic
         return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
-def _page(
-    sweep: Sweep, trials: Sequence[Trial], best: Trial, table: pd.DataFrame, pictures: Mapping[str, bytes]
-) -> str:
+def _page(sweep: Sweep, lines: list[str], table: pd.DataFrame, pictures: Mapping[str, bytes]) -> str:
     metric, ascending = sweep.base.metric, sweep.base.mode == "min"
     headings = ["trial", *dict.fromkeys([metric, *_COLUMNS]), *sweep.space, "epochs", "stopped"]
     ordered = table.sort_values(metric, ascending=ascending, na_position="last", kind="stable")
@@ -148,9 +151,9 @@ def _page(
         environment(Path(__file__).parent)
         .get_template("report.html.j2")
         .render(
-            title=f"Sweep of {sweep.base.model}: {counted(len(trials), 'trial')}",
+            title=f"Sweep of {sweep.base.model}: {counted(len(table), 'trial')}",
             subtitle=redacted(sweep.folder.uri),
-            summary=summary(trials, best, sweep.base),
+            summary=lines,
             commands=commands(sweep.folder, sweep.base),
             sections=[
                 {

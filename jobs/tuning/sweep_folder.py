@@ -6,6 +6,7 @@ trials/0003/            the run of trial 3 (see jobs.training.run_folder), with 
   outcome.json          how it ended, if it has
 best/config.json        the configuration of the best trial, for `--config` of the training jobs
 best/checkpoint/        its best epoch
+best/comparison.json    its accuracy beside that of the first trial, on the same images
 trials.parquet, .csv    a row per trial
 history.parquet         a row per trial and epoch
 report.html             the page

@@ -14,15 +14,16 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     return float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
 
 
-def paired_difference_interval(only_a: int, only_b: int, rows: int) -> tuple[float, float]:
+def paired_difference_interval(only_a: int, only_b: int, rows: int, *, comparisons: int = 1) -> tuple[float, float]:
     """95 % interval of the accuracy of b minus that of a on the same `rows`; NONE without rows.
 
-    The adjusted Wald interval of Bonett and Price 2012 (J. Educ. Behav. Stat. 37).
+    `only_a` and `only_b` are the numbers of rows that only a and only b got right. The adjusted Wald interval of Bonett
+    and Price 2012 (J. Educ. Behav. Stat. 37). With several `comparisons`, all hold at once in 95 % (Bonferroni).
     """
     if not rows:
         return NONE
     a, b = (only_a + 1) / (rows + 2), (only_b + 1) / (rows + 2)
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * ((a + b - (b - a) ** 2) / (rows + 2)) ** 0.5
+    reach = float(norm.isf((1 - CONFIDENCE) / 2 / comparisons)) * ((a + b - (b - a) ** 2) / (rows + 2)) ** 0.5
     return max(-1.0, b - a - reach), min(1.0, b - a + reach)
 
 
