@@ -151,7 +151,7 @@ def worker_resources(
     has = capacity(nodes)
     on_gpu = device == "gpu" or (device == "auto" and gpus >= workers)
     if on_gpu and gpus < workers:
-        raise UserError(f"{option} {workers} --device gpu needs {workers} GPUs, but {has}")
+        raise UserError(f"{option} {workers} --device gpu needs {counted(workers, 'GPU')}, but {has}")
     wanted = [cpus_per_worker] if cpus_per_worker else range(max(1, cpus // workers), 0, -1)
     for cpu in wanted:
         if room(nodes, cpu, int(on_gpu)) >= workers:
