@@ -1,4 +1,4 @@
-"""The commands of the documents run on small data, or at least parse; so does the Python code."""
+"""The commands of the documents run on small data, and answer nobody, or at least parse; the Python code runs."""
 
 import importlib
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tests.documents import DOCUMENTS, blocks, prose
 from tests.fer_data.raw_forms import tree
 from tests.fer_models.test_foreign import small
 from tests.live.scenes import photograph, walk, write_video
+from tests.network import watched
+from tests.processes import address_on_the_network
 from tests.test_layering import PACKAGES
 
 COMMANDS = [
@@ -47,7 +50,7 @@ RUN = {
 }
 """Commands that run, by how they begin, and the options that make each small."""
 RUN_SLOWLY = {
-    "python jobs/train_cnn.py --model compact --data data/fer2013": "--epochs 1 --workers 1",
+    "python jobs/train_cnn.py --model compact --data data/fer2013": "--epochs 1 --workers 2",
     "python jobs/train_cnn.py --model compact --weights fer_models/released --data data/mine --epochs 10 --batch": (
         "--epochs 1 --workers 1"
     ),
@@ -86,7 +89,8 @@ def shorter(command: str, options: str) -> str:
     return command
 
 
-def run(command: list[str] | str, desk: Path) -> None:
+def run(command: list[str] | str, desk: Path) -> str:
+    """What the command prints."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"HOME": str(desk), "PATH": path, "PYTHONPATH": str(REPOSITORY)}
     environment.pop("XDG_CACHE_HOME", None)
@@ -100,6 +104,7 @@ def run(command: list[str] | str, desk: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
 
 
 def commands_of(beginnings: dict[str, str]) -> list[tuple[str, str]]:
@@ -122,8 +127,12 @@ def test_the_jobs_run_one_after_another_as_printed(desk):
     run("test -d data/fer2013 || python jobs/prepare_data.py fer2013.zip --out data/fer2013", desk)
     pictures = "python jobs/prepare_data.py pictures --out data/mine --resize --split-shares 0.8 0.1 0.1"
     run(f"test -d data/mine || {pictures}", desk)
+    address = address_on_the_network()
     for command, options in commands_of(RUN_SLOWLY):
-        run(shorter(command, options), desk)
+        with watched(address) if address else nullcontext([]) as found:
+            printed = run(shorter(command, options), desk)
+        assert not found, f"{command} answered on the network"
+        assert "core_worker" not in printed, "what Ray says to itself"
 
 
 @pytest.mark.parametrize("beginning", [*RUN, *RUN_SLOWLY])

@@ -6,7 +6,7 @@ from tests.cluster.chaos import main
 
 
 @pytest.mark.cluster
-@pytest.mark.soak  # Twenty minutes.
+@pytest.mark.slow
 def test_jobs_end_as_they_would_have_without_six_faults(tmp_path):
     """This seed kills the head, a worker and a node, gives a node notice, stops a job, and adds a node."""
     report = tmp_path / "chaos.json"

@@ -76,7 +76,7 @@ def run(copied_set, tmp_path_factory) -> Path:
         *("--model", "compact", "--data", copied_set, "--epochs", "2", "--batch-size", "64", "--name", "run"),
         *("--optimizer", "sgd", "--learning-rate", "0.05", "--weight-decay", "0.0005", "--clip-norm", "5"),
         *("--schedule", "plateau", "--class-weights", "balanced", "--label-smoothing", "0.1", "--mixup", "0.2"),
-        *("--precision", "auto", "--monitor", "macro_f1", "--tensorboard", "--storage", str(storage)),
+        *("--precision", "auto", "--monitor", "macro_f1", "--calibrate", "--tensorboard", "--storage", str(storage)),
     )
     assert done.returncode == 0, done.stderr
     for name in ("best", "history.csv", "curves.png"):
@@ -121,6 +121,7 @@ def test_validation_metrics_are_those_of_the_saved_model_over_every_row_and_over
     probabilities = np.concatenate([np.asarray(model(pixels)) for pixels, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
     assert len(labels) == VALIDATION
+    assert abs(card.metrics[-1]["validation_temperature"] - 1) > 0.01  # The saved model has it within.
     for suffix, rows in (("", slice(None)), ("_unseen", slice(SEEN, None))):
         for name, value in summarise(labels[rows], probabilities[rows]).items():
             assert card.metrics[-1][f"validation_{name}{suffix}"] == pytest.approx(value, abs=1e-5), name + suffix
@@ -169,6 +170,8 @@ def test_a_runs_configuration_repeats_it_bit_for_bit_in_an_object_store(run, buc
     for name, array in first.items():
         np.testing.assert_array_equal(array, again[name], err_msg=name)
     assert "nothing to do: all 2 epochs done" in train(*options).stdout
+    line = refusal(*options, "--learning-rate", "0.5")
+    assert "holds a run with other settings (learning_rate 0.05 -> 0.5)" in line
 
 
 def test_more_than_the_cluster_has_is_refused_with_what_it_has(drawn_set, tmp_path):
