@@ -179,6 +179,7 @@ def _tuner(
             scheduler=create_scheduler(this.scheduler, this.space, this.base, past),
             num_samples=due,
             max_concurrent_trials=at_a_time,
+            reuse_actors=True,
             time_budget_s=this.search.time_budget and 60 * this.search.time_budget,
         ),
         run_config=tune.RunConfig(

@@ -112,6 +112,7 @@ def importance(table: pd.DataFrame, space: Space, metric: str, mode: str) -> dic
     """The share of the variance of `metric` that each unconditional parameter explains (fANOVA); {} for few trials."""
     known = table[table[metric].notna()]
     own = {name: domain for name, domain in space.items() if not domain.when}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
     for row in known.to_dict("records"):
         if not all(domain.holds(row[name]) for name, domain in own.items()):

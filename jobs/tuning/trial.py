@@ -67,6 +67,12 @@ class TrialRun(tune.Trainable):
         self._training: threading.Thread | None = None
         self._failures: list[BaseException] = []
 
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become the next trial: another process would take seconds to start."""
+        self.cleanup()
+        self.setup(new_config)  # Tune adds the rest.
+        return True
+
     def step(self) -> dict[str, Any]:
         """The next epoch's row. A resumed trial first repeats the rows of its finished epochs."""
         if self._replayed is None:
