@@ -14,8 +14,6 @@ from fer_data.commands import counted
 from fer_data.dataset import PreparedDataset
 from fer_data.splits import Split
 from jobs.evaluation.report.comparisons import paired_difference_interval
-from jobs.evaluation.scoring.contenders import Contender
-from jobs.evaluation.scoring.networks import Arithmetic, load_network
 from jobs.ray_parallel import result_of
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.tuning.sweep_folder import SweepFolder, Trial
@@ -117,6 +115,10 @@ def compare(
 
 def _right(uris: Sequence[str], dataset: PreparedDataset, validation: Split, resources: WorkerResources) -> np.ndarray:
     """Which rows of `validation` each checkpoint classifies as they are labelled: bool [len(uris), n]."""
+    # Here: they take a second to import, before which no trial could begin.
+    from jobs.evaluation.scoring.contenders import Contender
+    from jobs.evaluation.scoring.networks import Arithmetic, load_network
+
     arithmetic = Arithmetic(resources.cpus, "saved", gpu=resources.gpus > 0)
     networks = [load_network(Contender(uri, "", uri, "checkpoint", ""), arithmetic) for uri in uris]
     batches = ordered_batches(dataset, validation, batch_size=_BATCH)
