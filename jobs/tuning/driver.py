@@ -102,7 +102,11 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
             raise
     past = folder.trials()
     best = best_trial(past, base)
-    comparison = best and compare(
+    if best is None:
+        publish(this, past, None, None)
+        errors = [trial.outcome.error for trial in past if trial.outcome and trial.outcome.error]
+        raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
+    comparison = compare(
         *(folder, past, best),
         dataset=dataset,
         validation=validation,
@@ -110,9 +114,6 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         resources=resources,
     )
     publish(this, past, best, comparison)
-    if best is None:
-        errors = [trial.outcome.error for trial in past if trial.outcome and trial.outcome.error]
-        raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
     for line in [*summary(past, best, base, comparison), *commands(folder, base)]:
         console.out(line)
     files = {"checkpoint": "best/checkpoint", "config": "best/config.json", "report": "report.html"}
