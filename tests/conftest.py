@@ -17,9 +17,17 @@ REPOSITORY = Path(__file__).parent.parent
 pytest_plugins = ["tests.expected_skips"]
 
 
+LONGEST = ("test_chaos.py", "test_readme.py", "test_rehearsal.py")
+"""Of a quarter of an hour each."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the jobs first, which take minutes a file: where two processes share the files, none is left with one."""
-    items.sort(key=lambda item: "jobs" not in item.path.relative_to(REPOSITORY).parts)
+    """Put the longest files first, then the jobs: where two processes share the files, none is left with a long one."""
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        return item.path.name not in LONGEST, "jobs" not in item.path.relative_to(REPOSITORY).parts
+
+    items.sort(key=order)
 
 
 def write_drawn_set(
