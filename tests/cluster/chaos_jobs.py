@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from fer_models.checkpoint_files import STATE_FILE
 
-_STALL_SECONDS = 15
+_STALL_SECONDS = 60
 _EPOCHS = 20
 _TRAIN = (
     *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
