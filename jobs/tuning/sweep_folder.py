@@ -96,6 +96,10 @@ class SweepFolder:
     def finish(self, trial: str, outcome: Outcome) -> None:
         write_file(join(self.uri, "trials", trial, OUTCOME), _dump(asdict(outcome)))
 
+    def discard(self, trial: str) -> None:
+        """Remove all of a trial that begins anew."""
+        delete_folder(self.run(trial).uri)
+
     def clear(self, trial: str) -> None:
         """Remove what only a running trial needs: all checkpoints but the best, and Ray's own files."""
         for leftover in ("checkpoints", "ray_train"):

@@ -104,8 +104,9 @@ class TrialRun(tune.Trainable):
         check_shares(self._config, setup.options.workers_per_trial)
         sweep = SweepFolder(setup.sweep_uri)
         self._run = sweep.run(name)
-        fresh = self._donor is not None or not sweep.has_begun(name)
-        self._run.start(self._config, setup.dataset.manifest.fingerprint, overwrite=fresh)
+        if self._donor is not None or not sweep.has_begun(name):
+            sweep.discard(name)
+        self._run.start(self._config, setup.dataset.manifest.fingerprint, overwrite=False)
         if self._donor:
             donor = sweep.run(self._donor["trial"])
             for epoch in donor.epochs():  # Earlier epochs too, since one of them may be the best.

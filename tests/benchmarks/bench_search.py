@@ -41,9 +41,12 @@ def main() -> None:
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
             dataset = prepared_drawn_faces(600, 500, 2000, seed=seed, cache=Path(folder))
-            (batch,) = ordered_batches(dataset, split(dataset, "private_test"), batch_size=2000)
+            batches = ordered_batches(dataset, split(dataset, "private_test"), batch_size=500)
+            pixels, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
             for name, checkout in checkouts.items():
-                trials, accuracy = found(checkout.resolve(), dataset.uri, Path(folder) / name, seed, options, batch)
+                trials, accuracy = found(
+                    checkout.resolve(), dataset.uri, Path(folder) / name, seed, options, (pixels, labels)
+                )
                 reached = 100 * trials["validation_accuracy"]
                 epochs = int(trials["epochs"].sum())
                 rows.append({"seed": seed, "sweep": name, "epochs": epochs, "accuracy": 100 * accuracy})
