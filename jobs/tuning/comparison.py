@@ -72,8 +72,8 @@ class Comparison:
         """The result in words."""
         low, high = (100 * bound for bound in self.interval)
         line = (
-            f"its accuracy is {100 * self.difference:+.1f} points from the initial configuration's on the same "
-            f"{counted(self.rows, 'image')} (95 % interval {low:+.1f} to {high:+.1f}, for the best of "
+            f"the best trial's accuracy is {100 * self.difference:+.1f} points from the initial configuration's on the "
+            f"same {counted(self.rows, 'image')} (95 % interval {low:+.1f} to {high:+.1f}, for the best of "
             f"{counted(self.others + 1, 'trial')}): "
         )
         if low > 0:
@@ -90,6 +90,7 @@ class Comparison:
 def compare(
     folder: SweepFolder,
     trials: Sequence[Trial],
+    first: Trial | None,
     best: Trial,
     *,
     dataset: PreparedDataset,
@@ -97,13 +98,12 @@ def compare(
     unseen: np.ndarray | None,
     resources: WorkerResources,
 ) -> Comparison | None:
-    """Score the checkpoints of the first of `trials` and of `best` where a worker of a trial would run.
+    """Score the checkpoints of `first`, the initial configuration, and of `best` where a worker of a trial would run.
 
-    `unseen`, bool [n], has the rows of `validation` that count; all count if it is None. Returns None when the first is
-    the best, or has no checkpoint.
+    `unseen`, bool [n], has the rows of `validation` that count; all count if it is None. Returns None when there is no
+    `first`, when it is the best, and when it has no checkpoint.
     """
-    first = trials[0]
-    if best.name == first.name or not first.history:
+    if first is None or best.name == first.name or not first.history:
         return None
     uris = [folder.run(trial.name).best for trial in (first, best)]
     task: Any = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_right)

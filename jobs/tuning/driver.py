@@ -32,7 +32,7 @@ from jobs.tuning.report import commands, publish, summary
 from jobs.tuning.search import create_scheduler, create_search, mutable
 from jobs.tuning.spaces import Space, configured, open_space
 from jobs.tuning.sweep_folder import Sweep, SweepFolder, Trial, settings
-from jobs.tuning.tables import best_trial
+from jobs.tuning.tables import best_trial, initial_trial
 from jobs.tuning.trial import TrialRun, TrialSetup
 
 
@@ -107,7 +107,7 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         errors = [trial.outcome.error for trial in past if trial.outcome and trial.outcome.error]
         raise SweepFailedError(f"no trial has finished an epoch; the first error: {errors[0] if errors else 'none'}")
     comparison = compare(
-        *(folder, past, best),
+        *(folder, past, initial_trial(past, base), best),
         dataset=dataset,
         validation=validation,
         unseen=unseen if base.select == "unseen" else None,

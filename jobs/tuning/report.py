@@ -22,7 +22,7 @@ from jobs.tuning import plots
 from jobs.tuning.comparison import Comparison
 from jobs.tuning.spaces import Range, Space
 from jobs.tuning.sweep_folder import Sweep, SweepFolder, Trial
-from jobs.tuning.tables import history_table, trials_table
+from jobs.tuning.tables import history_table, initial_trial, trials_table
 
 _COLUMNS = ("validation_accuracy", "validation_macro_f1", "validation_loss")
 
@@ -47,9 +47,8 @@ def publish(sweep: Sweep, trials: Sequence[Trial], best: Trial | None, compariso
     publish_checkpoint(
         join(folder.uri, "best", "checkpoint"), {MODEL_FILE: read_verified(source, card, MODEL_FILE)}, card
     )
-    if comparison is not None:
-        numbers = json.dumps(comparison.to_dict(), indent=1) + "\n"
-        write_file(join(folder.uri, "best", "comparison.json"), numbers.encode())
+    numbers = json.dumps(comparison and comparison.to_dict(), indent=1) + "\n"  # Replaces that of fewer trials.
+    write_file(join(folder.uri, "best", "comparison.json"), numbers.encode())
     pictures = _pictures(sweep, table, history)
     for name, png in pictures.items():
         write_file(join(folder.uri, f"{name}.png"), png)
@@ -59,15 +58,15 @@ def publish(sweep: Sweep, trials: Sequence[Trial], best: Trial | None, compariso
 
 def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig, comparison: Comparison | None) -> list[str]:
     """The result in a few lines."""
-    row, first = best.best(base), trials[0].best(base)
+    row, initial = best.best(base), initial_trial(trials, base)
     assert row is not None
     epochs = sum(len(trial.history) for trial in trials)
     value, epoch = row[base.metric], row["epoch"]
     lines = [f"best: trial {best.name}, {base.metric_in_words} {value:.4f} after epoch {epoch} of {base.epochs}"]
-    if best.name != trials[0].name and first is not None and first[base.metric] is not None:
-        lines.append(f"the initial configuration (trial {trials[0].name}) reached {first[base.metric]:.4f}")
-    elif best.name == trials[0].name:
+    if initial is not None and best.name == initial.name:
         lines.append("no trial beat the initial configuration")
+    elif initial is not None and (first := initial.best(base)) and first[base.metric] is not None:
+        lines.append(f"the initial configuration (trial {initial.name}) reached {first[base.metric]:.4f}")
     if comparison is not None:
         lines += comparison.lines()
     changed = ", ".join(f"{name} {_short(value)}" for name, value in best.parameters.items())

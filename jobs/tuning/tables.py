@@ -17,6 +17,12 @@ def best_trial(trials: Sequence[Trial], base: TrainConfig) -> Trial | None:
     return max(scores, key=lambda pair: pair[0], default=(None, None))[1]
 
 
+def initial_trial(trials: Sequence[Trial], base: TrainConfig) -> Trial | None:
+    """The trial of `base` itself; None if it has gone on from another, as in population-based training."""
+    first = trials[0]
+    return first if configured(base, first.parameters) == base else None
+
+
 def trials_table(trials: Sequence[Trial], base: TrainConfig, space: Space) -> pd.DataFrame:
     """A row per trial, in order: its parameters, its end, the metrics of its best epoch, and its cost.
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import ray
 
 from cluster.connect import WorkerResources
 from fer_data.batches import ordered_batches
@@ -12,8 +11,10 @@ from fer_data.dataset import open_dataset
 from fer_data.errors import UserError
 from fer_data.splits import split
 from fer_models.checkpoint import load_model
+from jobs.training.defaults import DEFAULTS
 from jobs.tuning.comparison import Comparison, compare
 from jobs.tuning.sweep_folder import Outcome, SweepFolder, Trial
+from jobs.tuning.tables import initial_trial
 from tests.gpus import ray_with_gpus
 from tests.jobs.evaluation.tiny import tiny_checkpoint
 
@@ -21,7 +22,7 @@ from tests.jobs.evaluation.tiny import tiny_checkpoint
 def test_a_clear_difference_is_more_than_chance_and_a_small_one_says_what_would_show_it():
     (line,) = Comparison(rows=1000, only_first=20, only_best=90, others=11).lines()
     assert line == (
-        "its accuracy is +7.0 points from the initial configuration's on the same 1,000 images "
+        "the best trial's accuracy is +7.0 points from the initial configuration's on the same 1,000 images "
         "(95 % interval +4.1 to +9.9, for the best of 12 trials): more than chance"
     )
     said, more = Comparison(rows=1000, only_first=70, only_best=90, others=11).lines()
@@ -30,6 +31,14 @@ def test_a_clear_difference_is_more_than_chance_and_a_small_one_says_what_would_
     assert more == "if it is real, some 6 more trials would show it: half of each, with other --seed"
     (line,) = Comparison(rows=1000, only_first=30, only_best=30, others=1).lines()
     assert line.endswith("(95 % interval -1.5 to +1.5, for the best of 2 trials): no more than chance")
+
+
+def test_a_first_trial_that_went_on_from_another_is_not_the_initial_configuration():
+    base = DEFAULTS["compact"]
+    own = {"learning_rate": base.optimizer.learning_rate}
+    for parameters, is_initial in (({}, True), (own, True), ({"learning_rate": 0.5}, False)):
+        first = Trial("0000", parameters, [], None)
+        assert initial_trial([first, Trial("0001", {}, [], None)], base) == (first if is_initial else None)
 
 
 @pytest.mark.parametrize("trials", [2, 12])
@@ -58,13 +67,12 @@ def test_the_checkpoints_of_the_first_trial_and_of_the_best_are_compared_on_the_
     unseen = np.arange(len(labels)) % 3 > 0
     shared = {"dataset": dataset, "validation": validation, "resources": WorkerResources(1, 0)}
     with ray_with_gpus(0):
-        found = compare(folder, trials, trials[2], unseen=unseen, **shared)
-        of_all = compare(folder, trials, trials[2], unseen=None, **shared)
-        assert compare(folder, trials, trials[0], unseen=None, **shared) is None
-        assert compare(folder, [replace(trials[0], history=[]), *trials[1:]], trials[2], unseen=None, **shared) is None
+        found = compare(folder, trials, trials[0], trials[2], unseen=unseen, **shared)
+        of_all = compare(folder, trials, trials[0], trials[2], unseen=None, **shared)
+        for nothing in (None, trials[2], replace(trials[0], history=[])):
+            assert compare(folder, trials, nothing, trials[2], unseen=None, **shared) is None
         with pytest.raises(UserError, match="0001/best"):
-            compare(folder, trials, trials[1], unseen=None, **shared)
-        assert ray.is_initialized()
+            compare(folder, trials, trials[0], trials[1], unseen=None, **shared)
     pixels = np.concatenate([pixels for pixels, _ in ordered_batches(dataset, validation, batch_size=512)])
     one, other = (np.asarray(load_model(uri)[0](pixels)).argmax(axis=1) == labels for uri in (first, best))
     for counted, rows in ((found, unseen), (of_all, slice(None))):
