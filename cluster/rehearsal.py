@@ -33,8 +33,8 @@ NOTICE_SECONDS = 20
 """How long a node has after its notice, and a job after `ray job stop`."""
 _NOTICE_VARIABLES = ("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "RAY_JOB_STOP_WAIT_TIME_S")
 _STATE = "cluster.json"
-_PATIENCE_SECONDS = 180
-_ATTEMPTS = 3
+_PATIENCE_SECONDS = 300
+_ATTEMPTS = 6
 
 
 def _nothing(message: str) -> None:
@@ -166,17 +166,22 @@ class Rehearsal:
         self._wait_for_agent()
 
     def _start(self, name: str, *arguments: object) -> None:
-        """Start a node and wait until the head knows it. Retries when it ends at once, for example on a taken port."""
+        """Start a node and wait until the head knows it. Retries when it ends before.
+
+        A port may be taken, and Ray itself gives a node only 30 s, which a busy machine may not keep to.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         for attempt in reversed(range(_ATTEMPTS)):
             try:
-                self._start_once(name, *arguments)
+                self._start_once(name, deadline, *arguments)
                 return
             except UserError:
-                if not attempt or self.is_running(name):
+                if not attempt or time.monotonic() > deadline:
+                    self.kill(name)
                     raise
                 _kill_session(self.nodes[name])
 
-    def _start_once(self, name: str, *arguments: object) -> None:
+    def _start_once(self, name: str, deadline: float, *arguments: object) -> None:
         agent, grpc, runtime, self.metrics[name] = free_ports(4)
         gpus = self.gpus.get(name, 0)
         disk = str(Path(self.disks) / name)
@@ -211,14 +216,16 @@ class Rehearsal:
             )
         self.nodes[name] = process.pid
         self._save()
-        deadline = time.monotonic() + _PATIENCE_SECONDS
         while NODE_HAS_STARTED not in (Path(self.folder) / f"{name}.log").read_text():
-            self._check(name, deadline)
+            self._check(name, process.poll() is None, deadline)
 
-    def _check(self, name: str, deadline: float) -> None:
+    def _check(self, name: str, is_running: bool, deadline: float) -> None:
         time.sleep(0.25)
-        if not self.is_running(name) or time.monotonic() > deadline:
-            raise UserError(f"node {name} did not start: see {self.folder}/{name}.log")
+        if not is_running or time.monotonic() > deadline:
+            log = Path(self.folder) / f"{name}.log"
+            said = log.read_text(errors="replace").split("\n") if log.exists() else []
+            last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+            raise UserError(f"node {name} did not start ({last}): see {log}")
 
     def _wait_for_agent(self) -> None:
         """Wait until jobs can be submitted, which is seconds after the head has started."""
@@ -230,7 +237,7 @@ class Rehearsal:
                 urllib.request.urlopen(request, timeout=10).close()
                 return
             except OSError:
-                self._check(HEAD, deadline)
+                self._check(HEAD, self.is_running(HEAD), deadline)
 
     def _save(self) -> None:
         write_file(join(self.folder, _STATE), json.dumps(asdict(self), indent=1).encode())

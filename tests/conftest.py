@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parent.parent
 pytest_plugins = ["tests.expected_skips"]
 
 
-LONGEST = ("test_chaos.py", "test_readme.py", "test_rehearsal.py")
+LONGEST = ("test_readme.py", "test_rehearsal.py")
 """Of a quarter of an hour each."""
 
 

@@ -32,9 +32,9 @@ from cluster.rehearsal import HEAD, Rehearsal
 from tests.cluster.chaos_jobs import Job, job_of
 from tests.conftest import REPOSITORY, write_drawn_set
 
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 900
 """No job may take longer to show progress after a fault, nor a process to go away after a job."""
-_WHOLE_JOB_SECONDS = 900
+_WHOLE_JOB_SECONDS = 1800
 _STORAGE_BYTES = 1 << 30
 
 

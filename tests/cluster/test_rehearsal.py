@@ -194,8 +194,17 @@ def test_rehearsed_gpus_are_there_after_a_restart_and_jobs_plan_with_them(drawn_
         cluster.down()
 
 
+def test_a_node_that_cannot_start_is_told_of_with_the_reason_and_leaves_the_cluster_as_it_was(rehearsal, monkeypatch):
+    monkeypatch.setattr("cluster.rehearsal._ATTEMPTS", 2)
+    before = list(rehearsal.nodes)
+    with pytest.raises(UserError, match=r"node minus did not start \(.*-1.*\): see .*/minus.log"):
+        rehearsal.add("minus", cpus=-1)
+    assert list(rehearsal.nodes) == before
+    assert "minus" not in rehearsal.cpus
+
+
 def test_a_dead_node_and_a_taken_or_strange_name_are_told_in_a_line(rehearsal):
-    with pytest.raises(UserError, match="there is no node called 9: the nodes are head, 1, 2"):
+    with pytest.raises(UserError, match=f"there is no node called 9: the nodes are {', '.join(rehearsal.nodes)}"):
         rehearsal.kill("9")
     with pytest.raises(UserError, match="there is a node called 1 already"):
         rehearsal.add("1")

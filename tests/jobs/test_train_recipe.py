@@ -29,8 +29,8 @@ name = "student"
 model = "compact"
 teachers = ["one", "two"]
 width = 0.25
-epochs = 40
-batch_size = 20
+epochs = 10
+batch_size = 50
 
 [stage.distillation]
 distillation = 0.8

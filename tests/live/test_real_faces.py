@@ -15,19 +15,24 @@ FACES = 400
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 
+@pytest.fixture(scope="module")
+def faces(fer2013_zip, tmp_path_factory) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of public-test images drawn at random."""
+    dataset = prepare(fer2013_zip, str(tmp_path_factory.mktemp("faces") / "fer2013"), near_copies="off")
+    batches = list(ordered_batches(dataset, split(dataset, "public_test"), batch_size=1024))
+    chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:FACES]
+    pixels, labels = (np.concatenate(part)[chosen] for part in zip(*batches, strict=True))
+    return pixels, labels
+
+
 @pytest.mark.parametrize(
     ("name", "still", "least_found", "most_lost"),
     # Some of its pictures are no faces, and many are profiles or half hidden, which the cascade was not made for.
     [("auto", True, 0.97, 0.03), ("auto", False, 0.97, 0.03), ("haar", True, 0.89, 0.08), ("haar", False, 0.82, 0.12)],
     ids=["blazeface-image", "blazeface-video", "haar-image", "haar-video"],
 )
-def test_found_and_classified_faces_are_near_the_original_crops(
-    fer2013_zip, tmp_path, name, still, least_found, most_lost
-):
-    dataset = prepare(fer2013_zip, str(tmp_path / "fer2013"), near_copies="off")
-    batches = list(ordered_batches(dataset, split(dataset, "public_test"), batch_size=1024))
-    chosen = np.random.default_rng(0).permutation(sum(len(labels) for _, labels in batches))[:FACES]
-    pixels, labels = (np.concatenate(part)[chosen] for part in zip(*batches, strict=True))
+def test_found_and_classified_faces_are_near_the_original_crops(faces, name, still, least_found, most_lost):
+    pixels, labels = faces
     classifier = ExpressionClassifier()
     detector = create_detector(name, STILL_LONG_SIDE, still=True) if still else create_detector(name)
     places = np.random.default_rng(1)

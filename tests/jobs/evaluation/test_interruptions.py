@@ -56,7 +56,7 @@ def actors_of(pid: int) -> list[int]:
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_actor_a_killed_driver_and_ctrl_c_cost_no_row_and_change_no_byte(checkpoints, tmp_path):
     work = Interrupted(checkpoints[0], tmp_path)
     first = work.start()

@@ -46,7 +46,7 @@ def test_a_line_per_epoch_tells_what_its_time_went_into():
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_epoch_that_was_saved_but_not_reported_is_reported_by_the_next_worker(drawn_few, tmp_path, own_ray):
     reached, killed = tmp_path / "reached", tmp_path / "killed"
 
