@@ -1,4 +1,6 @@
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -40,3 +42,18 @@ def test_handlers_are_those_of_before_when_nothing_was_stopped():
     with stop_checked():
         assert [signal.getsignal(number) for number in STOPS] != before
     assert [signal.getsignal(number) for number in STOPS] == before
+
+
+@pytest.mark.parametrize("number", STOPS)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_command_that_is_over_tidies_up_after_a_signal_unless_there_is_a_second(number, times):
+    program = (
+        "import atexit, signal; from fer_data.commands import exit_with_code\n"
+        "atexit.register(print, 'tidied')\n"
+        f"def press():\n for _ in range({times}): signal.raise_signal({number.value})\n"
+        "atexit.register(press)\n"
+        "exit_with_code(lambda: print('done'))"
+    )
+    over = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
+    expected = (0, "done\ntidied\n") if times == 1 else (-number, "done\n")
+    assert (over.returncode, over.stdout, over.stderr) == (*expected, "")

@@ -22,6 +22,7 @@ from fer_models.checkpoint import load_training_state
 from jobs.training import feed
 from jobs.training import worker as worker_module
 from jobs.training.board import Order
+from jobs.training.checks import resolved
 from jobs.training.collectives import Collectives
 from jobs.training.config import (
     BackboneConfig,
@@ -138,7 +139,7 @@ def main(rank: int, world_size: int, data: str, folder: Path, network: str, kill
     worker_module.machine_is_to_go = lambda: False
     worker_module._ASKED_SECONDS = 0
     collectives = Collectives(rank, world_size)
-    config = configured(network, folder)
+    config = resolved(configured(network, folder))
 
     def task(name: str) -> Task:
         return Task(name, config, str(folder / name), open_dataset(data), 1, 2, 600.0, None)
