@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from fer_models.checkpoint_files import STATE_FILE
 
 _STALL_SECONDS = 60
-_EPOCHS = 20
+_EPOCHS = 12
 _TRAIN = (
     *("jobs/train_cnn.py", "--model", "compact", "--workers", "2", "--cpus-per-worker", "1", "--seed", "7"),
     *("--batch-size", "10", "--ema", "0.9", "--stall-timeout", _STALL_SECONDS, "--wait", 5),
