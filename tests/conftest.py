@@ -14,6 +14,7 @@ import pytest
 from cluster.rehearsal import free_ports
 
 REPOSITORY = Path(__file__).parent.parent
+os.environ.setdefault("RAY_worker_niceness", "0")  # By default the jobs' processes give way to all others, and starve.
 pytest_plugins = ["tests.expected_skips"]
 
 
