@@ -4,6 +4,7 @@ Each has one function or constant here. If one of them changes, tests/cluster/te
 The functions import Ray themselves, because some must run before it and some commands do not need it.
 """
 
+import asyncio
 import logging
 import os
 import warnings
@@ -114,21 +115,69 @@ def data_parallel_trainer() -> Any:
     """The class of Ray Train that runs a function on every worker, with a backend of the caller's choice.
 
     The public trainers each import their own framework: TensorflowTrainer loads TensorFlow into the driver.
+
+    Each actor that Ray Train starts before the workers takes 3 to 6 s on a slow core, and 200 MB. This class leaves
+    out the one for datasets of Ray Train, which no run of ours uses. In a local Ray, it does without three more:
+
+    * the controller is run by the calling thread;
+    * nobody asks an autoscaler for a fixed number of workers, since there is none;
+    * no cleaner watches the controller; it would ask the dashboard, which a local Ray lacks.
     """
+    from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
     from ray.train.v2.api import data_parallel_trainer as ray_module
 
-    # Each of these starts an actor: 3 to 6 s of a run on two slow cores. No run of ours uses datasets of Ray Train. The
-    # cleaner asks the dashboard whether the controller is alive; a local Ray has none, and needs no cleaner.
+    is_local = bool(os.environ.get(_LOCAL_VARIABLE))
     unused: list[type] = [ray_module.DatasetsCallback]
-    if os.environ.get(_LOCAL_VARIABLE):
+    if is_local:
         unused.append(ray_module.PlacementGroupCleanerCallback)
+
+    class WithoutAutoscaler(FixedScalingPolicy):
+        def after_controller_start(self, train_run_context: Any) -> None:
+            pass
+
+        def _maybe_send_resource_request(self) -> None:
+            pass
 
     class Trainer(ray_module.DataParallelTrainer):
         def _create_default_callbacks(self) -> list:
             callbacks = super()._create_default_callbacks()
             return [callback for callback in callbacks if not isinstance(callback, tuple(unused))]
 
+        def _initialize_and_run_controller(self, **options: Any) -> Any:
+            if not is_local:
+                return super()._initialize_and_run_controller(**options)
+            if isinstance(options["scaling_policy"], FixedScalingPolicy):
+                options["scaling_policy"] = WithoutAutoscaler(options["scaling_policy"].scaling_config)
+            return _run_controller(ray_module.TrainController, options)
+
     return Trainer
+
+
+def _run_controller(controller_class: Any, options: dict[str, Any]) -> Any:
+    """Run Ray Train's controller in this thread; the result of the run.
+
+    The controller tells its workers which actor it is, so that they can ask it for reports. Ours never ask.
+    """
+    from ray.runtime_context import RuntimeContext
+
+    context: Any = RuntimeContext
+    group: Any = controller_class.worker_group_cls
+
+    class Group(group):
+        def _init_train_context_on_workers(self, *arguments: Any) -> None:
+            current_actor = context.current_actor
+            context.current_actor = None
+            try:
+                super()._init_train_context_on_workers(*arguments)
+            finally:
+                context.current_actor = current_actor
+
+    class Controller(controller_class):
+        worker_group_cls = Group
+
+    controller = Controller(**options)
+    asyncio.run(controller.run())
+    return controller.get_result()
 
 
 def before_resize(act: Callable[[], None]) -> Any:

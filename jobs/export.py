@@ -21,7 +21,7 @@ from fer_data.storage import absolute, join, redacted
 from jobs.command_line import parse
 from jobs.console import PlainConsole
 from jobs.run_options import ForeignOptions
-from jobs.tensorflow_environment import quiet, tensorflow_environment
+from jobs.tensorflow_environment import load_keras, quiet, tensorflow_environment
 
 _CONVERTERS_NOTES = ("INFO: Created TensorFlow Lite", "fully_quantize: ")
 
@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ |= tensorflow_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
     # TensorFlow takes seconds to import, so the options are checked first.
     with quiet():
+        load_keras()
         from fer_models.export import FORMATS, export
         from fer_models.imported import import_model, target_of
     from fer_models.checkpoint_files import read_card

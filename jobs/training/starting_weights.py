@@ -9,7 +9,7 @@ from fer_data.storage import redacted
 from fer_models.catalogue import NETWORKS
 from fer_models.checkpoint_files import read_card
 from fer_models.foreign_files import is_folder
-from jobs.tensorflow_environment import quiet, tensorflow_environment
+from jobs.tensorflow_environment import load_keras, quiet, tensorflow_environment
 from jobs.training.config import TrainConfig
 
 
@@ -49,6 +49,7 @@ def _described(model: str, width: float) -> str:
 
 def _without_gpus() -> None:
     os.environ |= tensorflow_environment() | {"CUDA_VISIBLE_DEVICES": "-1"}
+    load_keras()
 
 
 def _try(config: TrainConfig) -> None:

@@ -42,6 +42,14 @@ def test_a_process_joins_no_ray_that_it_did_not_ask_for(monkeypatch):
         f"{WORKER_GROUP}.execute",
         f"{WORKER_GROUP}.execute_single_async",
         f"{WORKER_GROUP}.__len__",
+        # What runs its controller:
+        f"{TRAINER}:DataParallelTrainer._initialize_and_run_controller",
+        f"{TRAINER}:TrainController.worker_group_cls._init_train_context_on_workers",
+        f"{TRAINER}:TrainController.run",
+        f"{TRAINER}:TrainController.get_result",
+        "ray.runtime_context:RuntimeContext.current_actor",
+        "ray.train.v2._internal.execution.scaling_policy:FixedScalingPolicy.after_controller_start",
+        "ray.train.v2._internal.execution.scaling_policy:FixedScalingPolicy._maybe_send_resource_request",
         "ray.train.v2._internal.execution.controller.state:ResizingState",
         "ray.train.v2._internal.execution.callback:ControllerCallback.after_controller_state_update",
         "ray.train.v2._internal.execution.context:get_train_context",
@@ -130,3 +138,29 @@ def test_ray_tells_in_which_process_an_actor_runs():
         assert not ray_internals.runs_in(actor_id, pid + 1)
     finally:
         ray.shutdown()
+
+
+@pytest.mark.cluster
+def test_a_local_run_has_no_actors_but_its_workers_and_what_synchronizes_them(tmp_path, monkeypatch, capfd):
+    from ray._private import state
+    from ray.train import LoggingConfig, RunConfig, ScalingConfig
+    from ray.train.backend import BackendConfig
+
+    for name in ray_internals.LOCAL_VARIABLES:
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # What `start_local` sets goes with the test.
+    start_local(num_cpus=1)
+    try:
+        trainer = ray_internals.data_parallel_trainer()(
+            lambda config: (tmp_path / "ran").touch(),
+            train_loop_config={},
+            backend_config=BackendConfig(),
+            scaling_config=ScalingConfig(num_workers=1),
+            run_config=RunConfig(storage_path=str(tmp_path), logging_config=LoggingConfig("CRITICAL")),
+        )
+        trainer.fit()
+        started = {actor["ActorClassName"] for actor in state.actors().values()}
+    finally:
+        ray.shutdown()
+    assert (tmp_path / "ran").exists()
+    assert started == {"RayTrainWorker", "SynchronizationActor"}
+    assert capfd.readouterr().err == ""

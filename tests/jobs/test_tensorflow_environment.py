@@ -46,3 +46,16 @@ def test_drivers_import_neither_tensorflow_nor_keras_and_command_lines_no_ray():
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_keras_is_imported_without_what_no_job_needs_and_which_can_be_imported_later():
+    code = (
+        "import gc, sys; from jobs.tensorflow_environment import load_keras; load_keras();"
+        "assert 'keras' in sys.modules and not {'matplotlib', 'sklearn'} & set(sys.modules);"
+        "assert gc.isenabled();"
+        "import matplotlib.figure, sklearn.metrics; load_keras(); assert sys.modules['sklearn'] is sklearn"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
