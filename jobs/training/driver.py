@@ -1,10 +1,12 @@
 """The driver of a training run: data and folder first, then Ray Train, then the results."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import ray
@@ -120,6 +122,8 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
                 profile=join(folder.uri, "profile") if options.profile else None,
                 unseen=plan.unseen,
             )
+            # Matplotlib takes a second to load. Before Ray nothing could begin, and now the workers take several.
+            threading.Thread(target=import_module, args=("jobs.training.curves",), daemon=True).start()
             with ProgressDisplay(board, console, epochs=config.epochs, batch_size=config.batch_size, on_epoch=log):
                 saved_when_stopped(
                     lambda: run_workers(task, resources, workers=(least, most), max_failures=options.max_failures),
@@ -201,7 +205,7 @@ def _rest(board: Any) -> None:
 
 
 def _result(config: TrainConfig, folder: RunFolder, dataset: PreparedDataset, console: Console) -> TrainResult:
-    from jobs.training.curves import draw_curves  # Here: Matplotlib takes a second, before which nothing could begin.
+    from jobs.training.curves import draw_curves
 
     history = folder.read_history()
     rows = folder.history_rows()
