@@ -15,7 +15,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from cluster.ray_internals import LONGEST_FOLDER, NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
-from fer_data.commands import counted, stops_kept
+from fer_data.commands import counted, stops_delayed, stops_kept
 from fer_data.errors import UserError
 from fer_data.scratch import NAME_LENGTH, scratch_folder
 
@@ -46,7 +46,7 @@ def start_local(**more: Any) -> None:
         with ExitStack() as stack:
             folder = _short_folder(stack)
             stack.callback(ray.shutdown)
-            with stops_kept():
+            with stops_delayed():  # A Ray that has half started leaves processes behind, and may crash this one.
                 init_on_loopback(folder, **(_QUIET | more))
             atexit.register(stack.pop_all().close)
     except Exception as error:  # Ray raises no class of its own.

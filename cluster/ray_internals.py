@@ -5,8 +5,10 @@ The functions import Ray themselves, because some must run before it and some co
 """
 
 import asyncio
+import atexit
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -30,9 +32,13 @@ _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 _WATCHER_VARIABLE = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 _POLL_VARIABLE = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+_LOGGING_VARIABLE = "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING"
+_TRAIN_LOGGER = "ray.train"
+_LEAVING_SECONDS = 20.0
+"""How long a process that ends waits for its controller, which may be starting workers."""
 _LOCAL_VARIABLE = "FER_RAY_IS_LOCAL"
 """Ours: tells this process, and every process of the Ray that it starts, that this Ray has one machine."""
-LOCAL_VARIABLES = (_LOCAL_VARIABLE, _WATCHER_VARIABLE, _POLL_VARIABLE)
+LOCAL_VARIABLES = (_LOCAL_VARIABLE, _WATCHER_VARIABLE, _POLL_VARIABLE, _LOGGING_VARIABLE)
 """What `init_on_loopback` sets in this process, and no other Ray may inherit."""
 _DASHBOARD_VARIABLE = "RAY_API_SERVER_ADDRESS"
 _NO_DASHBOARD = "http://127.0.0.1:1"
@@ -75,6 +81,8 @@ def init_on_loopback(folder: str, **options: Any) -> None:
     os.environ[_LOCAL_VARIABLE] = "1"
     # Nothing preempts a machine that runs its own Ray, and Ray Train's watcher costs a process for each set of workers.
     os.environ.setdefault(_WATCHER_VARIABLE, "0")
+    # The controller runs in the driver, where its way to set up its log would close the handlers of all others.
+    os.environ.setdefault(_LOGGING_VARIABLE, "0")
     os.environ.setdefault(_POLL_VARIABLE, "0.5")  # A run ends up to 2 s sooner. Asking costs nothing on one machine.
     # At the end of each run Ray Train asks the dashboard whether the controller is alive. Without an address, it would
     # wait 12 s for a dashboard to appear, and again in each trial of a sweep.
@@ -156,7 +164,9 @@ def data_parallel_trainer() -> Any:
 def _run_controller(controller_class: Any, options: dict[str, Any]) -> Any:
     """Run Ray Train's controller in this thread; the result of the run.
 
-    The controller tells its workers which actor it is, so that they can ask it for reports. Ours never ask.
+    The controller tells its workers which actor it is, so that they can ask it for reports. Ours never ask. A process
+    that ends waits for the controller first: it would go on to call Ray, which ends a process that does so after
+    `ray.shutdown`, with a code of its own.
     """
     from ray.runtime_context import RuntimeContext
 
@@ -175,8 +185,22 @@ def _run_controller(controller_class: Any, options: dict[str, Any]) -> Any:
     class Controller(controller_class):
         worker_group_cls = Group
 
+    logging.getLogger(_TRAIN_LOGGER).setLevel(logging.CRITICAL)  # It notes what is going on; failures are raised.
     controller = Controller(**options)
-    asyncio.run(controller.run())
+    loop, over = asyncio.new_event_loop(), threading.Event()
+    run = loop.create_task(controller.run())
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(run.cancel)
+        over.wait(_LEAVING_SECONDS)
+
+    atexit.register(stop)
+    try:
+        loop.run_until_complete(run)
+    finally:
+        atexit.unregister(stop)
+        loop.close()
+        over.set()
     return controller.get_result()
 
 

@@ -103,6 +103,33 @@ def stop(number: int, _: object) -> None:
     raise STOPS[signal.Signals(number)]
 
 
+@contextmanager
+def stops_delayed() -> Iterator[None]:
+    """Raise what STOPS says at the end of the block, for work that must not be left half done.
+
+    A second signal ends the process at once. Handlers that the block sets do not stay. Only the main thread can delay
+    signals; elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def remember(number: int, _: object) -> None:
+        received.append(number)
+        for each in STOPS:
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, remember) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
+    if received:
+        stop(received[0], None)
+
+
 def leave(number: int, _: object) -> None:
     """A handler for a command that is over: the first signal lets it tidy up, the next ends the process.
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import ray
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from rich.console import Console
 
 from cluster.connect import WorkerResources, connect, wait_for_room, worker_resources
@@ -190,7 +190,6 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
             callbacks=[LostWorkers(task.progress, workers), before_resize(partial(_rest, task.progress))],  # type: ignore[list-item]
-            logging_config=LoggingConfig("CRITICAL"),  # Ray Train's own lines, which all are in its log files.
             worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )

@@ -72,6 +72,11 @@ def test_a_name_that_is_used_is_where_it_was(name):
         ),
         ("ray.train.v2._internal.constants:ENABLE_PREEMPTION_WATCHER_ENV_VAR", ray_internals._WATCHER_VARIABLE),
         ("ray.train.v2._internal.constants:HEALTH_CHECK_INTERVAL_S_ENV_VAR", ray_internals._POLL_VARIABLE),
+        (
+            "ray.train.v2._internal.constants:ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR",
+            ray_internals._LOGGING_VARIABLE,
+        ),
+        ("ray.train:__name__", ray_internals._TRAIN_LOGGER),
         ("ray._private.authentication.authentication_token_setup:logger.name", ray_internals._TOKEN_LOGGER),
     ],
 )
@@ -143,7 +148,7 @@ def test_ray_tells_in_which_process_an_actor_runs():
 @pytest.mark.cluster
 def test_a_local_run_has_no_actors_but_its_workers_and_what_synchronizes_them(tmp_path, monkeypatch, capfd):
     from ray._private import state
-    from ray.train import LoggingConfig, RunConfig, ScalingConfig
+    from ray.train import RunConfig, ScalingConfig
     from ray.train.backend import BackendConfig
 
     for name in ray_internals.LOCAL_VARIABLES:
@@ -155,7 +160,7 @@ def test_a_local_run_has_no_actors_but_its_workers_and_what_synchronizes_them(tm
             train_loop_config={},
             backend_config=BackendConfig(),
             scaling_config=ScalingConfig(num_workers=1),
-            run_config=RunConfig(storage_path=str(tmp_path), logging_config=LoggingConfig("CRITICAL")),
+            run_config=RunConfig(storage_path=str(tmp_path)),
         )
         trainer.fit()
         started = {actor["ActorClassName"] for actor in state.actors().values()}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fer_data.commands import STOPS, stop_checked
+from fer_data.commands import STOPS, stop_checked, stops_delayed
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,27 @@ def test_ctrl_c_is_raised_at_once_elsewhere_and_a_second_one_ends_the_process():
     with pytest.raises(KeyboardInterrupt), stop_checked():
         signal.raise_signal(signal.SIGINT)
     assert {signal.getsignal(number) for number in STOPS} == {signal.SIG_DFL}
+
+
+def test_a_signal_is_raised_at_the_end_of_what_must_not_be_left_half_done():
+    done = []
+
+    def work() -> None:
+        with stops_delayed():
+            signal.raise_signal(signal.SIGINT)
+            done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done
+    assert {signal.getsignal(number) for number in STOPS} == {signal.SIG_DFL}
+
+
+def test_what_sets_handlers_of_its_own_does_not_keep_them():
+    before = [signal.getsignal(number) for number in STOPS]
+    with stops_delayed():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert [signal.getsignal(number) for number in STOPS] == before
 
 
 def test_handlers_are_those_of_before_when_nothing_was_stopped():
