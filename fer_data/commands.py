@@ -125,7 +125,8 @@ def stops_delayed() -> Iterator[None]:
         yield
     finally:
         for number, one in before.items():
-            signal.signal(number, one)
+            if one is not None:  # A handler that is not Python's.
+                signal.signal(number, one)
     if received:
         stop(received[0], None)
 
