@@ -1,6 +1,6 @@
 """One rank of whole runs without Ray: one that nothing disturbs, then some that are killed and resumed at random steps.
 
-python disturbed.py RANK WORLD_SIZE DATASET FOLDER NETWORK KILLS    (TF_CONFIG in the environment)
+python disturbed.py RANK WORLD_SIZE DATASET FOLDER NETWORK KILLS SEED    (TF_CONFIG in the environment)
 
 The folder must be shared by all ranks. After each disturbed run, its last checkpoint and its history must be those of
 the first run, bit for bit.
@@ -133,7 +133,7 @@ def assert_same(run: RunFolder, reference: RunFolder) -> None:
     assert not run.positions()
 
 
-def main(rank: int, world_size: int, data: str, folder: Path, network: str, kills: int) -> None:
+def main(rank: int, world_size: int, data: str, folder: Path, network: str, kills: int, seed: int) -> None:
     ray.get = lambda answer, **_: answer
     ray.train.report = lambda metrics: None
     worker_module.machine_is_to_go = lambda: False
@@ -147,7 +147,7 @@ def main(rank: int, world_size: int, data: str, folder: Path, network: str, kill
     undisturbed = task("undisturbed")
     steps = train(undisturbed, Board(set(), None, politely=False), collectives)
     reference = RunFolder(undisturbed.run_uri)
-    random = np.random.default_rng(kills)
+    random = np.random.default_rng(seed)
     for number in range(kills):
         run = task(f"run-{number}")
         # The same on all ranks. Two positions are saved; some steps after them are lost, unless it is left politely.
@@ -171,4 +171,4 @@ def main(rank: int, world_size: int, data: str, folder: Path, network: str, kill
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), sys.argv[5], int(sys.argv[6]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), sys.argv[5], *map(int, sys.argv[6:]))
