@@ -29,7 +29,7 @@ choices = [1, 50]
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_sweep_that_is_killed_goes_on_and_records_the_trial_that_fails(drawn_few, tmp_path):
     (tmp_path / "space.toml").write_text(SPACE)
     command = [
