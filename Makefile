@@ -1,6 +1,6 @@
 # make train [DATA=...] [ARGS=...]   train and evaluate; without DATA, on the built-in drawn faces
 # make test                          lint, types and tests
-# make soak                          the slow tests that neither `make test` nor .ci/run has: three hours
+# make soak                          the slow tests that neither `make test` nor .ci/run has: about three hours
 # make benchmarks                    measure speed and memory; tests/benchmarks/README.md has the results
 # make clean                         remove the environment and caches
 # make help                          print this

@@ -11,6 +11,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 NODE_HAS_STARTED = "Ray runtime started"
@@ -162,7 +163,7 @@ def data_parallel_trainer() -> Any:
 
 
 def _run_controller(controller_class: Any, options: dict[str, Any]) -> Any:
-    """Run Ray Train's controller in this thread; the result of the run.
+    """Run Ray Train's controller in this thread; the result of the run. A process trains one run at a time.
 
     The controller tells its workers which actor it is, so that they can ask it for reports. Ours never ask. A process
     that ends waits for the controller first: it would go on to call Ray, which ends a process that does so after
@@ -191,7 +192,8 @@ def _run_controller(controller_class: Any, options: dict[str, Any]) -> Any:
     run = loop.create_task(controller.run())
 
     def stop() -> None:
-        loop.call_soon_threadsafe(run.cancel)
+        with suppress(RuntimeError):  # The loop has just closed by itself.
+            loop.call_soon_threadsafe(run.cancel)
         over.wait(_LEAVING_SECONDS)
 
     atexit.register(stop)

@@ -96,10 +96,18 @@ def stops_kept() -> Iterator[None]:
                     signal.signal(number, one)
 
 
-def stop(number: int, _: object) -> None:
-    """A handler that raises what STOPS says, and lets the next signal end the process."""
+def leave(number: int, _: object) -> None:
+    """A handler for a command that is over: the first signal lets it tidy up, the next ends the process.
+
+    Ray takes seconds to end. If it were killed meanwhile, its processes and its folder might stay behind.
+    """
     for each in STOPS:
         signal.signal(each, signal.SIG_DFL)
+
+
+def stop(number: int, frame: object) -> None:
+    """A handler that raises what STOPS says, and lets the next signal end the process."""
+    leave(number, frame)
     raise STOPS[signal.Signals(number)]
 
 
@@ -115,10 +123,9 @@ def stops_delayed() -> Iterator[None]:
         return
     received: list[int] = []
 
-    def remember(number: int, _: object) -> None:
+    def remember(number: int, frame: object) -> None:
         received.append(number)
-        for each in STOPS:
-            signal.signal(each, signal.SIG_DFL)
+        leave(number, frame)
 
     before = {number: signal.signal(number, remember) for number in STOPS}
     try:
@@ -129,15 +136,6 @@ def stops_delayed() -> Iterator[None]:
                 signal.signal(number, one)
     if received:
         stop(received[0], None)
-
-
-def leave(number: int, _: object) -> None:
-    """A handler for a command that is over: the first signal lets it tidy up, the next ends the process.
-
-    Ray takes seconds to end. Without it, its processes and its folder would stay behind.
-    """
-    for each in STOPS:
-        signal.signal(each, signal.SIG_DFL)
 
 
 @contextmanager

@@ -20,6 +20,13 @@ def stderr(body: str) -> str:
     ).stderr
 
 
+def assert_runs(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_tensorflow_starts_without_a_word():
     assert stderr("import tensorflow") == "I0000 after\n"
 
@@ -42,10 +49,7 @@ def test_drivers_import_neither_tensorflow_nor_keras_and_command_lines_no_ray():
         "import jobs.evaluation.driver, jobs.evaluation.scoring.pipeline, jobs.training.driver, jobs.tuning.driver;"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert_runs(code)
 
 
 def test_keras_is_imported_without_what_no_job_needs_and_which_can_be_imported_later():
@@ -55,7 +59,4 @@ def test_keras_is_imported_without_what_no_job_needs_and_which_can_be_imported_l
         "assert gc.isenabled();"
         "import matplotlib.figure, sklearn.metrics; load_keras(); assert sys.modules['sklearn'] is sklearn"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert_runs(code)
