@@ -178,7 +178,7 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
     trainer = data_parallel_trainer()(
         train_loop_per_worker,
         backend_config=CollectivesConfig(),
-        train_loop_config={"task": task},
+        train_loop_config={"task": task, "environment": tensorflow_environment()},
         scaling_config=ScalingConfig(  # type: ignore[call-arg]
             num_workers=workers if most > least else least,  # type: ignore[arg-type]
             use_gpu=bool(resources.gpus),
@@ -190,7 +190,6 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
             callbacks=[LostWorkers(task.progress, workers), before_resize(partial(_rest, task.progress))],  # type: ignore[list-item]
-            worker_runtime_env={"env_vars": tensorflow_environment()},
         ),
     )
     trainer.fit()

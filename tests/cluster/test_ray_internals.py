@@ -36,6 +36,7 @@ def test_a_process_joins_no_ray_that_it_did_not_ask_for(monkeypatch):
         f"{CONSTANTS}:ENABLE_RAY_CLUSTER",
         "ray._private.services:get_node_ip_address",
         "ray._private.state:actors",
+        *(f"ray._private.node:Node.{name}" for name in ray_internals.UNUSED_SERVICES),
         "ray.scripts.scripts:main",
         f"{TRAINER}:DataParallelTrainer",
         # What Ray Train gives to a backend, jobs/training/backend.py:
@@ -45,6 +46,7 @@ def test_a_process_joins_no_ray_that_it_did_not_ask_for(monkeypatch):
         # What runs its controller:
         f"{TRAINER}:DataParallelTrainer._initialize_and_run_controller",
         f"{TRAINER}:TrainController.worker_group_cls._init_train_context_on_workers",
+        f"{TRAINER}:TrainController.worker_group_cls._get_worker_runtime_env",
         f"{TRAINER}:TrainController.run",
         f"{TRAINER}:TrainController.get_result",
         "ray.runtime_context:RuntimeContext.current_actor",
