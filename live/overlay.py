@@ -95,8 +95,8 @@ def _label(
     """Draw one line of text inside the frame, its lower left corner at `at`, on `background` or the darkened frame."""
     scale, weight, pad = 0.6 * unit, max(1, round(1.3 * unit)), max(1, round(4 * unit))
     (w, h), below = _text_size(text, scale, weight)
-    x = int(np.clip(at[0], 0, max(0, frame.shape[1] - w - 2 * pad)))
-    y = int(np.clip(at[1], h + below + 2 * pad, frame.shape[0]))
+    x = _clamped(at[0], 0, max(0, frame.shape[1] - w - 2 * pad))
+    y = _clamped(at[1], h + below + 2 * pad, frame.shape[0])
     area = frame[y - h - below - 2 * pad : y, x : x + w + 2 * pad]
     if background is None:
         cv2.convertScaleAbs(area, area, alpha=0.35)
@@ -125,7 +125,7 @@ def _bars(frame: np.ndarray, face: TrackedFace, box: Box, unit: float, taken: Se
         return 0, 0, 0, 0
     gap = round(6 * unit)
     places = [
-        (int(np.clip(left, 0, furthest)), int(np.clip(top, 0, highest)), panel_width, panel_height)
+        (_clamped(left, 0, furthest), _clamped(top, 0, highest), panel_width, panel_height)
         for left, top in ((x + w + gap, y), (x - gap - panel_width, y), (x, y + h + gap), (x, y + h - panel_height))
     ]
     place = min(places, key=lambda place: sum(_shared(place, other) for other in taken))
@@ -139,6 +139,11 @@ def _bars(frame: np.ndarray, face: TrackedFace, box: Box, unit: float, taken: Se
         end = start + max(1, round(longest * float(face.probabilities[i])))
         cv2.rectangle(area, (start, round(row * (i + 0.25))), (end, round(row * (i + 0.75))), COLORS[name], -1)
     return place
+
+
+def _clamped(value: float, lowest: int, highest: int) -> int:
+    """`value` in whole pixels within these limits. NumPy's clip takes 10 µs for a number."""
+    return int(min(max(value, lowest), highest))
 
 
 def _shared(one: Box, other: Box) -> int:

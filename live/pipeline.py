@@ -88,15 +88,20 @@ class Pipeline:
             sure = self._tracker.follow(grey, scale, seconds)
             if boxes is not None:
                 self._tracker.detected(boxes, exact=True)
+        starts = False
         if boxes is None:
             passed = np.inf if self._seconds is None else seconds - self._seconds
-            self._detect(frame, grey, sure and bool(self._tracker.visible), passed, spent)
+            starts = self._detect(frame, sure and bool(self._tracker.visible), passed, spent)
         tracks = self._tracker.visible
         with timed(spent, "classify"):
             due = self._due(tracks, seconds)
             crops = face_crops(frame, np.array([track.box for track in due]).reshape(-1, 4))
             for track, probabilities in zip(due, self._classifier.predict(crops), strict=True):
                 self._remember(track, probabilities, seconds)
+        if starts:  # Not before: the detector and the classifier would share the cores.
+            self._thread = self._thread or ThreadPoolExecutor(1, "detector")
+            self._pending = self._thread.submit(self._looked, frame), grey
+            self._since_detection = 0
         faces = [TrackedFace(track.id, as_integers(track.box), self._histories[track.id][1]) for track in tracks]
         self._seconds = seconds
         known = self._tracker.ids
@@ -108,10 +113,9 @@ class Pipeline:
         if self._thread:
             self._thread.shutdown()
 
-    def _detect(
-        self, frame: np.ndarray, grey: np.ndarray, settled: bool, passed: float, spent: dict[str, float]
-    ) -> None:
-        """Look for faces, in this frame or beside the next ones.
+    def _detect(self, frame: np.ndarray, settled: bool, passed: float, spent: dict[str, float]) -> bool:
+        """Look for faces in this frame, or take what was found beside the last ones. Returns whether to look beside
+        the next ones.
 
         `settled`: there are faces, and none was lost. `passed`: seconds since the frame before.
         """
@@ -124,15 +128,12 @@ class Pipeline:
             found, spent["detect"] = self._looked(frame)
             self._tracker.detected(found)
             self._since_detection = 0
-            return
+            return False
         if self._pending and (self._pending[0].done() if self._live else due):
             found, spent["detect"] = self._pending[0].result()
             self._tracker.detected(found, seen=self._pending[1])
             self._pending = None
-        if due and not self._pending:
-            self._thread = self._thread or ThreadPoolExecutor(1, "detector")
-            self._pending = self._thread.submit(self._looked, frame), grey
-            self._since_detection = 0
+        return due and not self._pending
 
     def _looked(self, frame: np.ndarray) -> tuple[np.ndarray, float]:
         """The faces in a frame from left to right, float32 [n, 4], and the milliseconds that it took to find them."""

@@ -20,6 +20,10 @@ FLOW_LONG_SIDE = 320
 _GRID = np.stack(np.meshgrid(np.linspace(0.2, 0.8, 5), np.linspace(0.2, 0.8, 5)), axis=-1).reshape(-1, 2)
 _LOOK_SIDE, _LOOK_SLACK = 20, 3
 _LOOK_MARGIN = 0.8 * (1 + 2 * _LOOK_SLACK / _LOOK_SIDE) - 1
+_COARSEST = 2
+"""Flow begins in frames that have been halved so often. There, a window is 26 pixels of the frame to each side."""
+_REACH = 40
+"""Flow looks at the faces' points and this many pixels around them. The rest of the frame would only take time."""
 _LEAST_POINTS = 8
 _SAME = 0.6
 """Below this likeness a followed face is no longer the same."""
@@ -183,18 +187,21 @@ class Tracker:
 
 def _flow(before: np.ndarray, now: np.ndarray, boxes: np.ndarray) -> list[np.ndarray | None]:
     """The place of each of `boxes`, [n, 4], in the second of two grey frames; None where its points do not agree."""
+    height, width = now.shape
     points = (boxes[:, None, :2] + _GRID * boxes[:, None, 2:]).astype(np.float32)
-    flat = points.reshape(-1, 1, 2)
+    corner, part = _surroundings(points, now.shape)
+    before, now = before[part], now[part]
+    flat = (points - corner).reshape(-1, 1, 2)
     options: Any = {
         "winSize": (13, 13),
-        "maxLevel": 2,
+        "maxLevel": _COARSEST,
         "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03),
     }
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, now, flat, flat.copy(), **options)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(now, before, there, flat.copy(), **options)
     error = np.linalg.norm(back - flat, axis=2)
     good = ((found == 1) & (found_back == 1) & (error < 1.0)).reshape(len(boxes), -1)
-    moved = there.reshape(points.shape)
+    moved = there.reshape(points.shape) + corner
     result: list[np.ndarray | None] = []
     for box, old, new, kept in zip(boxes, points, moved, good, strict=True):
         if kept.sum() < _LEAST_POINTS:
@@ -209,9 +216,21 @@ def _flow(before: np.ndarray, now: np.ndarray, boxes: np.ndarray) -> list[np.nda
         grown = min(max(spans[1] / max(spans[0], 1e-3), 0.9), 1.1)
         size = box[2:] * grown
         centre = box[:2] + box[2:] / 2 + shift
-        inside = (centre >= 0).all() and (centre < (now.shape[1], now.shape[0])).all()
+        inside = (centre >= 0).all() and (centre < (width, height)).all()
         result.append(np.concatenate([centre - size / 2, size]) if inside and spread < 0.1 * max(box[2:]) else None)
     return result
+
+
+def _surroundings(points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """The part of a frame of `shape` in which flow looks for `points`, [..., 2], and its corner, float32 [2].
+
+    The corner is a pixel of the coarsest level too, so that the levels are those of the whole frame.
+    """
+    step, size = 2**_COARSEST, np.array(shape[1::-1])
+    flat = points.reshape(-1, 2)
+    low = np.clip(flat.min(axis=0) - _REACH, 0, size - 1).astype(int) // step * step
+    high = np.clip(flat.max(axis=0) + _REACH, low + 1, size).astype(int)
+    return low.astype(np.float32), (slice(low[1], high[1]), slice(low[0], high[0]))
 
 
 def _likeness(one: np.ndarray, other: np.ndarray) -> float:

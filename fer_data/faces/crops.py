@@ -35,9 +35,8 @@ def reduced(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
 
 
 def reduced_grey(frame: np.ndarray, long_side: int) -> tuple[np.ndarray, float]:
-    """The frame reduced in the same way, in grey, uint8 [h, w], and its scale."""
-    frame, scale = reduced(frame, long_side)
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), scale
+    """The frame in grey and reduced in the same way, uint8 [h, w], and its scale."""
+    return reduced(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), long_side)
 
 
 def face_crops(frame: np.ndarray, boxes: np.ndarray, margin: float = MARGIN) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fer_data.faces.crops import reduced_grey
+from live import tracking
 from live.tracking import FLOW_LONG_SIDE, Tracker
 from tests.live.scenes import box, scene
 
@@ -41,6 +42,25 @@ def test_a_face_is_followed_between_detections():
         numbers.append(camera.show({0: (200 + 4 * i, 240 + 20 * np.sin(i / 6), 120 + i // 2)}))
     assert all(seen == {0: 1} for seen in numbers)
     assert camera.detections <= 14
+
+
+@pytest.mark.parametrize("place", [(330, 250, 150), (90, 60, 110), (590, 430, 90)])
+def test_flow_in_a_part_of_the_frame_is_flow_in_the_whole(place, monkeypatch):
+    x, y, side = place
+    grey = [reduced_grey(scene({0: at}), FLOW_LONG_SIDE)[0] for at in (place, (x + 6, y - 4, side + 4))]
+    boxes = box(place)[None] / 2
+    (near,) = tracking._flow(*grey, boxes)
+    monkeypatch.setattr(tracking, "_REACH", 1000)
+    (far,) = tracking._flow(*grey, boxes)
+    assert near is not None
+    np.testing.assert_allclose(near, far, atol=0.02)
+    np.testing.assert_allclose(near, box((x + 6, y - 4, side + 4)) / 2, atol=1.5)
+
+
+def test_boxes_far_outside_a_frame_are_not_followed():
+    grey = reduced_grey(scene({}), FLOW_LONG_SIDE)[0]
+    for left, top in ((-5000, 100), (5000, 100), (100, 4000), (-900, -900)):
+        assert tracking._flow(grey, grey, np.array([[left, top, 50, 50]])) == [None]
 
 
 def test_people_who_cross_keep_their_numbers():
