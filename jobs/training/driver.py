@@ -185,7 +185,7 @@ def _fit(task: Task, resources: WorkerResources, *, workers: tuple[int, int], ma
             resources_per_worker=resources.bundle,
             elastic_resize_monitor_interval_s=_RESIZE_SECONDS,
         ),
-        run_config=RunConfig(  # type: ignore[call-arg]
+        run_config=RunConfig(
             name=task.name,
             storage_path=join(task.run_uri, "ray_train"),
             failure_config=FailureConfig(max_failures=max_failures),
