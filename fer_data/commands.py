@@ -8,6 +8,7 @@ It imports Python's own library alone, because `python -m live` starts with it.
 """
 
 import argparse
+import atexit
 import os
 import signal
 import sys
@@ -105,6 +106,12 @@ def leave(number: int, _: object) -> None:
         signal.signal(each, signal.SIG_DFL)
 
 
+def _ignore_stops() -> None:
+    """For the very end. Before Python unloads its modules, for 0.3 s, it sets the handlers that end the process."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+
+
 def stop(number: int, frame: object) -> None:
     """A handler that raises what STOPS says, and lets the next signal end the process."""
     leave(number, frame)
@@ -167,6 +174,7 @@ def exit_with_code(main: Callable[[], object]) -> None:
     if threading.current_thread() is threading.main_thread():
         for each in STOPS:
             signal.signal(each, leave)  # They come back when `main` is over.
+        atexit.register(_ignore_stops)  # It runs last, since Ray is imported later.
     try:
         with stops_handled(stop):
             main()

@@ -70,11 +70,25 @@ def test_handlers_are_those_of_before_when_nothing_was_stopped():
 def test_a_command_that_is_over_tidies_up_after_a_signal_unless_there_is_a_second(number, times):
     program = (
         "import atexit, signal; from fer_data.commands import exit_with_code\n"
-        "atexit.register(print, 'tidied')\n"
         f"def press():\n for _ in range({times}): signal.raise_signal({number.value})\n"
-        "atexit.register(press)\n"
-        "exit_with_code(lambda: print('done'))"
+        "def main():\n"
+        " for each in (lambda: print('tidied'), press): atexit.register(each)\n"
+        " print('done')\n"
+        "exit_with_code(main)"
     )
     over = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
     expected = (0, "done\ntidied\n") if times == 1 else (-number, "done\n")
     assert (over.returncode, over.stdout, over.stderr) == (*expected, "")
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_while_python_unloads_its_modules_does_not_change_the_code(number):
+    program = (
+        "import os\nfrom fer_data.commands import exit_with_code\n"
+        "class Press:\n"
+        f" def __del__(self, kill=os.kill, me=os.getpid()): kill(me, {number.value}); print('unloaded')\n"
+        "press = Press()\n"
+        "exit_with_code(lambda: print('done'))"
+    )
+    over = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
+    assert (over.returncode, over.stdout, over.stderr) == (0, "done\nunloaded\n", "")
