@@ -22,13 +22,15 @@ from tests.jobs.evaluation.tiny import tiny_checkpoint
 def test_a_clear_difference_is_more_than_chance_and_a_small_one_says_what_would_show_it():
     (line,) = Comparison(rows=1000, only_first=20, only_best=90, others=11).lines()
     assert line == (
-        "the best trial's accuracy is +7.0 points from the initial configuration's on the same 1,000 images "
+        "the best trial is 7.0 points of accuracy above the initial configuration on the same 1,000 images "
         "(95 % interval +4.1 to +9.9, for the best of 12 trials): more than chance"
     )
     said, more = Comparison(rows=1000, only_first=70, only_best=90, others=11).lines()
     assert said.endswith(": that may be chance")
     # The interval reaches 1.8 times as far as the difference, and noise halves with four times as many trials.
     assert more == "if it is real, some 6 more trials would show it: half of each, with other --seed"
+    (line,) = Comparison(rows=1000, only_first=40, only_best=30, others=1).lines()
+    assert line.startswith("the best trial is 1.0 points of accuracy below the initial configuration")
     (line,) = Comparison(rows=1000, only_first=30, only_best=30, others=1).lines()
     assert line.endswith("(95 % interval -1.5 to +1.5, for the best of 2 trials): no more than chance")
 
