@@ -73,8 +73,8 @@ class Comparison:
         low, high = (100 * bound for bound in self.interval)
         side = "above" if self.difference >= 0 else "below"
         line = (
-            f"the best trial is {100 * abs(self.difference):.1f} points of accuracy {side} the initial configuration on "
-            f"the same {counted(self.rows, 'image')} (95 % interval {low:+.1f} to {high:+.1f}, for the best of "
+            f"the best trial is {100 * abs(self.difference):.1f} points of accuracy {side} the initial configuration "
+            f"on the same {counted(self.rows, 'image')} (95 % interval {low:+.1f} to {high:+.1f}, for the best of "
             f"{counted(self.others + 1, 'trial')}): "
         )
         if low > 0:

@@ -43,7 +43,9 @@ def main() -> None:
             sys.exit(f"live ended with {live.returncode}")
         rows = pq.read_metadata(log).num_rows
         written = f"log {log.stat().st_size / 2**20:.1f} MiB, page {page.stat().st_size / 2**20:.1f} MiB"
-    print(f"{options.minutes} minutes of video in {seconds:.0f} s: {60 * options.minutes / seconds:.1f} times the clock")
+    print(
+        f"{options.minutes} minutes of video in {seconds:.0f} s: {60 * options.minutes / seconds:.1f} times the clock"
+    )
     print(f"{rows:,} rows of {60 * RATE * options.minutes:,} frames; {written}")
     early = max(memory[: max(len(memory) // 10, 1)])
     print(f"memory: {early:.0f} MiB after a tenth, {max(memory):.0f} MiB at its peak")
