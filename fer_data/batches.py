@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from fer_data.dataset import PreparedDataset
-from fer_data.photographs import Photographs
 from fer_data.rows import pixels_of
 from fer_data.splits import Split
 
@@ -65,7 +64,6 @@ class TrainingBatches:
         world_size: int = 1,
         columns: Sequence[str] = ("label", "pixels"),
         encode: Callable[[pa.Table], np.ndarray] = labels_in,
-        once: Photographs | None = None,
     ) -> None:
         if split.num_rows == 0:
             raise ValueError(f"the split {split.name!r} has no rows")
@@ -73,13 +71,12 @@ class TrainingBatches:
             raise ValueError(f"a global batch of {global_batch} cannot be shared by {world_size} workers")
         self._dataset = dataset
         self._columns, self._encode = columns, encode
-        self._once = once
         self._split = split
         self._global_batch = global_batch
         self._seed = seed
         bounds = np.linspace(0, global_batch, world_size + 1).astype(int)
         self.rows = slice(int(bounds[rank]), int(bounds[rank + 1]))
-        self.steps_per_epoch = -(-(once.count if once else split.num_rows) // global_batch)
+        self.steps_per_epoch = -(-split.num_rows // global_batch)
         self._loaded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def windows(self, epoch: int, steps: int, first: int = 0) -> Iterator[Window]:
@@ -113,7 +110,6 @@ class TrainingBatches:
     def _global_batches(self, epoch: int) -> Iterator[tuple[np.ndarray, set[int]]]:
         """The row numbers of each global batch, and the row groups that this batch or a later one may need."""
         random = np.random.default_rng([self._seed, epoch])
-        drawn = self._once.drawn(self._seed, epoch) if self._once else None
         groups = random.permutation(len(self._split.groups))
         size = self._global_batch
         pending, first = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -121,7 +117,7 @@ class TrainingBatches:
         for start in range(0, len(groups), SHUFFLED_ROW_GROUPS):
             window = np.sort(groups[start : start + SHUFFLED_ROW_GROUPS])
             live = set(window.tolist())
-            rows = random.permutation(np.concatenate([self._row_numbers(group, drawn) for group in window]))
+            rows = random.permutation(np.concatenate([self._row_numbers(group) for group in window]))
             carried = set((pending >> _ROW_BITS).tolist())
             pending = np.concatenate([pending, rows])
             if start == 0:
@@ -133,10 +129,9 @@ class TrainingBatches:
             filler = np.resize(first, size - len(pending))
             yield np.concatenate([pending, filler]), live
 
-    def _row_numbers(self, group: np.int64, drawn: list[np.ndarray] | None) -> np.ndarray:
+    def _row_numbers(self, group: np.int64) -> np.ndarray:
         """The numbers of a row group's rows: the group's position in the split, then the row's among those chosen."""
-        rows = np.arange(_rows_in(self._split, int(group)), dtype=np.int64)
-        return (group << _ROW_BITS) + (rows if drawn is None else rows[drawn[int(group)]])
+        return (group << _ROW_BITS) + np.arange(_rows_in(self._split, int(group)), dtype=np.int64)
 
 
 def ordered_batches(

@@ -171,10 +171,6 @@ class TrainConfig:
     """Factor on the filters of compact and large; a wider network can teach the standard one."""
     soft_labels: bool = False
     """Learn the shares of the annotators' votes instead of the label that most chose. The data need votes (FER+)."""
-    photograph_labels: Literal["own", "shared"] = "own"
-    """shared: an image is to be learned as the shares of the labels that the training images of its photograph have."""
-    photographs: Literal["all", "once"] = "all"
-    """once: an epoch has one image of each photograph, drawn anew each time."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "cube_root", "square_root", "balanced"] = "none"
     """balanced: weigh a class by the inverse of its frequency; square_root and cube_root: by that root of it."""
@@ -269,9 +265,6 @@ class TrainConfig:
             del values["epochs"]
         if not self.soft_labels:  # So that runs from before this option keep their names.
             del values["soft_labels"]
-        for option in ("photograph_labels", "photographs"):
-            if getattr(self, option) in ("own", "all"):
-                del values[option]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     def flat(self) -> dict[str, Any]:

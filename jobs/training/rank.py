@@ -1,14 +1,12 @@
 """Set up or restore one rank of a run: its rows, the model in training, the loop and the serving model."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
 from fer_data.batches import TrainingBatches, labels_in
-from fer_data.photographs import Photographs
 from fer_data.splits import share, split
 from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
@@ -26,7 +24,7 @@ from jobs.training.run_folder import RunFolder
 from jobs.training.serving import ServingModel
 from jobs.training.state import TrainingState
 from jobs.training.step import TrainingStep, create_optimizer
-from jobs.training.targets import photograph_codes, vote_codes
+from jobs.training.targets import vote_codes
 from jobs.training.task import Task
 
 
@@ -42,13 +40,6 @@ class Rank:
         config = task.config
         self._config, self._collectives = config, collectives
         training = share(task.dataset, split(task.dataset, "training", config.protocol), config.train_fraction)
-        wanted = config.photograph_labels == "shared" or config.photographs == "once"
-        photographs = Photographs(task.dataset, training) if wanted else None
-        columns, encode = ("label", "pixels"), labels_in
-        if config.soft_labels:
-            columns, encode = ("label", "votes", "pixels"), vote_codes
-        elif config.photograph_labels == "shared":
-            columns, encode = ("image_id", "label", "pixels"), partial(photograph_codes, photographs)
         self.batches = TrainingBatches(
             task.dataset,
             training,
@@ -56,9 +47,8 @@ class Rank:
             seed=config.seed,
             rank=collectives.rank,
             world_size=collectives.world_size,
-            columns=columns,
-            encode=encode,
-            once=photographs if config.photographs == "once" else None,
+            columns=("label", "votes", "pixels") if config.soft_labels else ("label", "pixels"),
+            encode=vote_codes if config.soft_labels else labels_in,
         )
         saved, latest, step = _latest(folder, collectives, task)
         self.history: list[dict[str, Any]] = list(latest.metrics) if latest else []
@@ -86,7 +76,7 @@ class Rank:
             rows=self.feed.rows,
             most_steps=self.feed.most_steps,
             compiled=is_compiled(task.compile, on_gpu=device() == "GPU:0", steps=to_go),
-            soft_labels=config.soft_labels or config.photograph_labels == "shared",
+            soft_labels=config.soft_labels,
         )
         self.serving = ServingModel(
             _new_model(config, "float32"),

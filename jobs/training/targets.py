@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from fer_data.emotions import NUM_CLASSES, class_index
-from fer_data.photographs import Photographs
 from fer_data.rows import VOTED
 
 _LABEL_BITS, _VOTE_BITS = 3, 7
@@ -29,18 +28,6 @@ def vote_codes(rows: pa.Table) -> np.ndarray:
     """The codes of rows with the columns label and votes: int64 [n]."""
     flat = rows.column("votes").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     votes = flat.reshape(-1, len(VOTED))[:, _OURS].astype(np.int64)
-    return _codes(rows, votes)
-
-
-def photograph_codes(photographs: Photographs, rows: pa.Table) -> np.ndarray:
-    """The codes of rows with the columns image_id and label, whose photographs' labels are their votes: int64 [n]."""
-    votes = photographs.labels(rows)
-    most = (1 << _VOTE_BITS) - 1
-    too_many = votes.sum(axis=1, keepdims=True) > most
-    return _codes(rows, np.where(too_many, votes * most // np.maximum(votes.sum(axis=1, keepdims=True), 1), votes))
-
-
-def _codes(rows: pa.Table, votes: np.ndarray) -> np.ndarray:
     return rows.column("label").to_numpy().astype(np.int64) | (votes << np.array(_SHIFTS)).sum(axis=1)
 
 
