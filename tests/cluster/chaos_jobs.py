@@ -55,12 +55,13 @@ class Job:
 
 def epochs_done(run: Path) -> int:
     """Epochs of a training run that are saved."""
-    return max((int(card.parent.name[6:]) for card in run.glob("checkpoints/epoch-*/card.json")), default=0)
+    return max((int(card.parent.name[6:]) for card in run.glob("checkpoints/epoch-????/card.json")), default=0)
 
 
 def steps_done(run: Path) -> int:
     """A number that grows with every checkpoint and position of a training run."""
-    names = [card.parent.name.split("-") for card in run.glob("positions/*/card.json")]
+    # Names of this length alone: a position that is being replaced has a longer one.
+    names = [card.parent.name.split("-") for card in run.glob("positions/epoch-????-step-??????/card.json")]
     return max([1000 * epochs_done(run), *(1000 * (int(name[1]) - 1) + int(name[3]) for name in names)])
 
 
