@@ -32,9 +32,7 @@ def main() -> None:
         folder = Path(name)
         video, log, page = folder / "long.mp4", folder / "log.parquet", folder / "page.html"
         repeated(write_video(folder / "minute.mp4", walk(60 * RATE), RATE), video, options.minutes)
-        command = [
-            *(sys.executable, "-m", "live", "--source", video, "--no-window", "--log", log, "--report", page),
-        ]
+        command = [sys.executable, "-m", "live", "--source", video, "--no-window", "--log", log, "--report", page]
         began = time.monotonic()
         live = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
         memory = resident(live)

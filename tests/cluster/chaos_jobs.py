@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fer_models.checkpoint_files import STATE_FILE
+from jobs.training.run_folder import RunFolder
 
 _STALL_SECONDS = 60
 _EPOCHS = 12
@@ -55,14 +56,13 @@ class Job:
 
 def epochs_done(run: Path) -> int:
     """Epochs of a training run that are saved."""
-    return max((int(card.parent.name[6:]) for card in run.glob("checkpoints/epoch-????/card.json")), default=0)
+    return max(RunFolder(str(run)).epochs(), default=0)
 
 
 def steps_done(run: Path) -> int:
     """A number that grows with every checkpoint and position of a training run."""
-    # Names of this length alone: a position that is being replaced has a longer one.
-    names = [card.parent.name.split("-") for card in run.glob("positions/epoch-????-step-??????/card.json")]
-    return max([1000 * epochs_done(run), *(1000 * (int(name[1]) - 1) + int(name[3]) for name in names)])
+    positions = RunFolder(str(run)).positions()
+    return max([1000 * epochs_done(run), *(1000 * (epoch - 1) + step for epoch, step in positions)])
 
 
 def sweep_epochs_done(sweep: Path) -> int:
