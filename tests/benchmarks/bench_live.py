@@ -4,7 +4,8 @@
 
 A minute on 2 cores that do nothing else. Expect the original's loop to take 10 times as long as ours or more for a
 frame of 640×480 with one face, and ours about 3 ms at the median and less than 6 ms at 95 %. A camera's frame takes up
-to twice as long, and so do five faces. Expect the first result in under 0.6 s after the start, less than 200 MB of memory, and one or two milliseconds for a face on one core.
+to twice as long, and so do five faces. Expect the first result in under 0.6 s after the
+start, less than 200 MB of memory, and one or two milliseconds for a face on one core.
 
 The original's loop is OpenCV's Haar cascade at scale 1.1 with 5 neighbours on the whole frame, every frame, then
 Keras `predict` for each face, box and name on the frame. It takes its time whatever its weights are: they are random.
