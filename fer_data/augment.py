@@ -1,15 +1,18 @@
-"""Augmentation in the graph: one fused random warp, photometric change, erasing and mixup.
+"""Augmentation in the graph: one fused random warp, photometric change, erasing and mixup; then noise.
 
 Keras operations only, on any backend; `augment_draws` draws the random numbers.
 """
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
 
 _SIDE = 48
+_NORMAL = np.random.default_rng(0).standard_normal(2**18).astype(np.float32)
+"""Each image reads its noise from a place of its own. So it is the same on every device and for any number of workers."""
 Tensor = Any
 """A tensor or array of any Keras backend."""
 
@@ -26,8 +29,9 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Augmented pixels, uint8 [n, 48, 48, 1], and targets, float32 [n, 7].
 
-    `pixels` uint8 [n, 48, 48, 1]; `targets` float32 [n, 7], one-hot; the rest are the arrays of `Draws`. Changes whose
-    range is 0 cost nothing. Pixels are rounded back to bytes, so that a network trains on what it will serve.
+    `pixels` uint8 [n, 48, 48, 1]; `targets` float32 [n, 7], one-hot; the rest are the arrays of `Draws` without the
+    noise, which `with_noise` adds. Changes whose range is 0 cost nothing. Pixels are rounded back to bytes, so that a
+    network trains on what it will serve.
     """
     if config == NO_AUGMENTATION:
         return pixels, targets
@@ -50,7 +54,19 @@ def augment(
         weight = _per_image(mix)
         images = weight * images + (1 - weight) * ops.take(images, partner, axis=0)
         targets = mix[:, None] * targets + (1 - mix[:, None]) * ops.take(targets, partner, axis=0)
-    return ops.cast(ops.round(ops.clip(images, 0, 255)), "uint8"), targets
+    return _to_bytes(images), targets
+
+
+def with_noise(pixels: Tensor, noise: Tensor) -> Tensor:
+    """`pixels`, uint8 [n, 48, 48, 1], with the Gaussian noise that `Draws.noise`, float32 [n, 2], asks for."""
+    first = ops.cast(noise[:, 1:] * (len(_NORMAL) - _SIDE**2), "int32")
+    values = ops.take(_NORMAL, first + ops.arange(_SIDE**2, dtype="int32"))
+    values = ops.reshape(values, (-1, _SIDE, _SIDE, 1))
+    return _to_bytes(ops.cast(pixels, "float32") + _per_image(noise[:, 0]) * values)
+
+
+def _to_bytes(images: Tensor) -> Tensor:
+    return ops.cast(ops.round(ops.clip(images, 0, 255)), "uint8")
 
 
 def _per_image(values: Tensor) -> Tensor:

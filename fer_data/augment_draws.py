@@ -42,6 +42,9 @@ class AugmentationConfig:
     """Largest share of the image that is painted over."""
     mixup: float = 0.0
     """Parameter of the Beta distribution that mixes pairs of images and their labels."""
+    noise: float = 0.0
+    """Gaussian noise added to half of the images. Its standard deviation, as a fraction of the range, is up to this.
+    Teachers see the images without it."""
 
     def __post_init__(self) -> None:
         limits = {
@@ -55,6 +58,7 @@ class AugmentationConfig:
             "erase_probability": 1.0,
             "erase_area": 1.0,
             "mixup": 100.0,
+            "noise": 1.0,
         }
         for name, highest in limits.items():
             value = getattr(self, name)
@@ -79,7 +83,8 @@ class Draws:
     `transforms` float32 [n, 8]: output to input pixel coordinates, in the form that `keras.ops.image.affine_transform`
     takes. `tones` float32 [n, 3]: contrast factor, added brightness (in grey levels), gamma. `boxes` float32 [n, 5]:
     top, bottom, left, right (in pixels; empty when top = bottom) and grey level. `mix` float32 [n] and `partner` int32
-    [n]: weight of the image itself, and the row of the image that it is mixed with.
+    [n]: weight of the image itself, and the row of the image that it is mixed with. `noise` float32 [n, 2]: standard
+    deviation of the noise (in grey levels), and from 0 to below 1, the place in its table.
     """
 
     transforms: np.ndarray
@@ -87,12 +92,13 @@ class Draws:
     boxes: np.ndarray
     mix: np.ndarray
     partner: np.ndarray
+    noise: np.ndarray
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        return (self.transforms, self.tones, self.boxes, self.mix, self.partner)
+        return (self.transforms, self.tones, self.boxes, self.mix, self.partner, self.noise)
 
 
-DRAWN = (((8,), "float32"), ((3,), "float32"), ((5,), "float32"), ((), "float32"), ((), "int32"))
+DRAWN = (((8,), "float32"), ((3,), "float32"), ((5,), "float32"), ((), "float32"), ((), "int32"), ((2,), "float32"))
 """Shape of an image's row and dtype of each array of `Draws`."""
 
 
@@ -104,7 +110,8 @@ def draw(
     Partners for mixup come from the same rows of the same step, since a rank holds no other
     images: with mixup alone, the draws depend on how a batch is divided.
     """
-    drawn = [np.random.default_rng([seed, epoch, step]).uniform(-1, 1, (global_batch, 16))[rows] for step in steps]
+    dice = [np.random.default_rng([seed, epoch, step]) for step in steps]
+    drawn = [random.uniform(-1, 1, (global_batch, 16))[rows] for random in dice]
     uniform = np.concatenate(drawn)
     half = (uniform + 1) / 2
     transforms = _transforms(config, uniform)
@@ -131,7 +138,9 @@ def draw(
             weight = local.beta(config.mixup, config.mixup, n)
             mix[i * n : (i + 1) * n] = np.maximum(weight, 1 - weight)
             partner[i * n : (i + 1) * n] = i * n + local.permutation(n)
-    arrays = (transforms, tones, boxes, mix, partner)
+    noise = np.concatenate([random.random((global_batch, 2))[rows] for random in dice])
+    noise[:, 0] = 255 * config.noise * np.maximum(2 * noise[:, 0] - 1, 0)
+    arrays = (transforms, tones, boxes, mix, partner, noise)
     return Draws(*(array.astype(dtype) for array, (_, dtype) in zip(arrays, DRAWN, strict=True)))
 
 

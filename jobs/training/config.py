@@ -263,8 +263,11 @@ class TrainConfig:
         del values["resize"]
         if self.schedule.schedule != "cosine":
             del values["epochs"]
-        if not self.soft_labels:  # So that runs from before this option keep their names.
+        # So that runs from before these options keep their names.
+        if not self.soft_labels:
             del values["soft_labels"]
+        if not self.augmentation.noise:
+            del values["augmentation"]["noise"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     def flat(self) -> dict[str, Any]:

@@ -106,10 +106,12 @@ class TrainingLoop:
         steps = tf.shape(learning_rates)[0]
         pixels = tf.slice(window, [first, 0, 0, 0], [steps * self._rows, 48, 48, 1])
         targets, labels = targets_of(labels, self._soft_labels)
-        images, targets = augment(self._augmentation, pixels, targets, *draws)
+        *changes, noise = draws
+        images, targets = augment(self._augmentation, pixels, targets, *changes)
         weights = keras.ops.take(self._class_weights, labels)
         inputs = (
             tf.reshape(images, [-1, self._rows, 48, 48, 1]),
+            tf.reshape(noise, [-1, self._rows, 2]),
             tf.reshape(targets, [-1, self._rows, NUM_CLASSES]),
             tf.reshape(weights, [-1, self._rows]),
             learning_rates,
@@ -139,9 +141,15 @@ class TrainingLoop:
         return tuple(array.stack() for array in found)
 
     def _one(
-        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, learning_rate: tf.Tensor, ema_decay: tf.Tensor
+        self,
+        images: tf.Tensor,
+        noise: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        learning_rate: tf.Tensor,
+        ema_decay: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        tensors, probabilities = self._gradients(images, targets, weights)
+        tensors, probabilities = self._gradients(images, noise, targets, weights)
         seconds = tf.zeros((), tf.float64)
         if self._collectives.world_size > 1:
             tensors, seconds = self._collectives.sum_timed(tensors)

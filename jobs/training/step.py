@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fer_data.augment import with_noise
 from jobs.training.config import OptimizerConfig, TrainConfig
 from jobs.training.stages import StageSchedule
 from jobs.training.state import TrainingState
@@ -53,19 +54,21 @@ class TrainingStep:
         self.trained = self._state.model.trainable_variables
         self._rates = self._stages.rate_factors(self.trained)
 
-    def gradients(self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def gradients(
+        self, images: tf.Tensor, noise: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """The gradients of `trained` followed by the loss, and the probabilities, float32 [n, 7].
 
-        The loss is this rank's part of the mean over the global batch. `images` uint8 [n, 48, 48, 1], `targets` float32
-        [n, 7], `weights` of the rows float32 [n]. With `micro_batch`, that many images are computed at a time, and
-        their gradients are added up.
+        The loss is this rank's part of the mean over the global batch. `images` uint8 [n, 48, 48, 1], `noise` as in
+        `Draws` float32 [n, 2], `targets` float32 [n, 7], `weights` of the rows float32 [n]. With `micro_batch`, that
+        many images are computed at a time, and their gradients are added up.
         """
         rows = images.shape[0]
         size = min(self._config.micro_batch or rows, rows)
         whole, rest = divmod(rows, size)
         if whole == 1 and not rest:
-            return self._part(images, targets, weights)
-        arrays = (images, targets, weights)
+            return self._part(images, noise, targets, weights)
+        arrays = (images, noise, targets, weights)
         start = [tf.zeros(v.shape, tf.float32) for v in self.trained] + [tf.zeros((), tf.float32)]
         found = tf.TensorArray(tf.float32, size=whole, element_shape=(size, targets.shape[1]))
 
@@ -83,11 +86,15 @@ class TrainingStep:
             total, probabilities = _sums(total, computed), tf.concat([probabilities, last], axis=0)
         return total, tf.ensure_shape(probabilities, (rows, targets.shape[1]))
 
-    def _part(self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def _part(
+        self, images: tf.Tensor, noise: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Gradients and loss of some of a step's images, and their probabilities."""
         distillation = self._config.distillation
-        # Teachers get the same augmented images as the student.
+        # Teachers get the same augmented images as the student, but without noise, of which they may know nothing.
         taught = [teacher(images, training=False) for teacher in self._teachers]
+        if self._config.augmentation.noise:
+            images = with_noise(images, noise)
         with tf.GradientTape() as tape:
             probabilities = self._state.model(images, training=True)
             losses = keras.losses.categorical_crossentropy(

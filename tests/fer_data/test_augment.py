@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from fer_data.augment import augment
+from fer_data.augment import augment, with_noise
 from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig, draw
 
 EVERYTHING = AugmentationConfig(
-    rotation=12, shear=5, brightness=0.1, contrast=0.2, gamma=0.3, erase_probability=0.5, mixup=0.4
+    rotation=12, shear=5, brightness=0.1, contrast=0.2, gamma=0.3, erase_probability=0.5, mixup=0.4, noise=0.1
 )
 
 
@@ -25,7 +25,10 @@ def one_hot(count: int) -> np.ndarray:
 def apply(config, pixels, *, epoch=1, step=0, rows=None, global_batch=None):
     rows = rows or slice(0, len(pixels))
     draws = draw(config, seed=3, epoch=epoch, steps=[step], global_batch=global_batch or len(pixels), rows=rows)
-    images, targets = augment(config, pixels, one_hot(len(pixels)), *draws.arrays())
+    *changes, noise = draws.arrays()
+    images, targets = augment(config, pixels, one_hot(len(pixels)), *changes)
+    if config.noise:
+        images = with_noise(images, noise)
     return np.asarray(images), np.asarray(targets), draws
 
 
@@ -63,7 +66,7 @@ def test_steps_drawn_together_change_images_as_each_alone():
     for name, whole, *parts in zip(("transforms", "tones", "boxes", "mix"), together, *alone, strict=False):
         np.testing.assert_array_equal(whole, np.concatenate(parts), err_msg=name)
     # Partners are of the same step.
-    np.testing.assert_array_equal(together[-1], np.concatenate([5 * i + part[-1] for i, part in enumerate(alone)]))
+    np.testing.assert_array_equal(together[4], np.concatenate([5 * i + part[4] for i, part in enumerate(alone)]))
 
 
 def test_the_fused_warp_is_the_affine_map_that_its_matrix_says():
@@ -119,6 +122,22 @@ def test_erasing_paints_one_rectangle_of_at_most_the_given_area_on_the_given_sha
     assert painted.max() <= 0.2 * 1.1
     inside = ((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2]) / 48**2)[boxes[:, 4] >= 1]
     np.testing.assert_allclose(painted[boxes[:, 4] >= 1], inside, atol=1e-6)
+
+
+def test_noise_is_normal_and_on_half_of_the_images_up_to_its_strength():
+    pixels = np.full((400, 48, 48, 1), 128, np.uint8)
+    images, _, draws = apply(replace(NO_AUGMENTATION, noise=0.12), pixels)
+    added = images.astype(float) - 128
+    strengths = draws.noise[:, 0]
+    assert 0.4 < (strengths == 0).mean() < 0.6
+    assert 0.98 * 0.12 < strengths.max() / 255 <= 0.12
+    np.testing.assert_allclose(added.std(axis=(1, 2, 3)), strengths, rtol=0.1, atol=0.35)
+    clear = strengths > 8
+    assert np.abs(added[clear].mean(axis=(1, 2, 3)) / strengths[clear]).max() < 0.1
+    # Its values have the tails of a normal distribution, and no two images have the same.
+    assert 0.0015 < (np.abs(added[clear]) > 3 * strengths[clear][:, None, None, None]).mean() < 0.004
+    likeness = np.corrcoef(added[clear].reshape(clear.sum(), -1))
+    assert np.abs(likeness - np.eye(len(likeness))).max() < 0.15
 
 
 def test_mixup_mixes_images_and_targets_with_the_same_weights():

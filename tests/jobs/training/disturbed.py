@@ -83,7 +83,7 @@ class Board:
 
 
 def configured(network: str, folder: Path) -> TrainConfig:
-    augmentation = AugmentationConfig(rotation=10, erase_probability=0.5, mixup=0.3)
+    augmentation = AugmentationConfig(rotation=10, erase_probability=0.5, mixup=0.3, noise=0.1)
     if network == "compact":
         return replace(
             DEFAULTS["compact"],

@@ -32,7 +32,7 @@ config = TrainConfig(
     batch_size=60,
     seed=1,
     optimizer=OptimizerConfig(optimizer="sgd", learning_rate=0.05),
-    augmentation=AugmentationConfig(rotation=10, erase_probability=0.5, contrast=0.2),
+    augmentation=AugmentationConfig(rotation=10, erase_probability=0.5, contrast=0.2, noise=0.1),
 )
 collectives = Collectives(rank, world_size)  # Before anything else touches TensorFlow.
 keras.utils.set_random_seed(1)

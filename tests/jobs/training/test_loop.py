@@ -27,7 +27,7 @@ EVERYTHING = TrainConfig(
     label_smoothing=0.1,
     ema=0.9,
     optimizer=OptimizerConfig(optimizer="adamw", learning_rate=1e-3, weight_decay=0.01, clip_norm=1.0),
-    augmentation=AugmentationConfig(rotation=12, contrast=0.2, gamma=0.2, erase_probability=0.5, mixup=0.2),
+    augmentation=AugmentationConfig(rotation=12, contrast=0.2, gamma=0.2, erase_probability=0.5, mixup=0.2, noise=0.1),
 )
 
 

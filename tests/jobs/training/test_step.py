@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from fer_data.augment_draws import NO_AUGMENTATION
+from fer_data.augment import with_noise
+from fer_data.augment_draws import NO_AUGMENTATION, draw
 from fer_models.catalogue import NETWORKS
 from fer_models.factory import create_model
 from fer_models.stages import stages
@@ -96,11 +97,16 @@ def test_who_learns_from_teachers_alone_stays_where_they_agree_with_it():
         np.testing.assert_allclose(old, new, atol=1e-6)
 
 
-def test_the_loss_is_shared_between_labels_and_the_teachers_mean():
+@pytest.mark.parametrize("noise", [0, 0.5])
+def test_the_loss_is_shared_between_labels_and_the_teachers_mean_for_the_image_without_noise(noise):
     student, teachers = small_model(), [small_model(seed=1), small_model(seed=2)]
     distillation = DistillationConfig(("a", "b"), distillation=0.25, temperature=2.0)
-    config = replace(BASE, distillation=distillation, label_smoothing=0.1, micro_batch=4)
-    own = student.predict(NOISE, verbose=0).astype(np.float64)
+    augmentation = replace(NO_AUGMENTATION, noise=noise)
+    config = replace(BASE, distillation=distillation, augmentation=augmentation, label_smoothing=0.1, micro_batch=4)
+    draws = draw(augmentation, seed=config.seed, epoch=1, steps=[0], global_batch=6, rows=slice(0, 6))
+    seen = np.asarray(with_noise(NOISE, draws.noise))
+    assert (seen != NOISE).any() == (noise > 0)
+    own = student.predict(seen, verbose=0).astype(np.float64)
     theirs = np.mean([teacher.predict(NOISE, verbose=0) for teacher in teachers], axis=0).astype(np.float64)
 
     def soft(p: np.ndarray) -> np.ndarray:
