@@ -1,14 +1,15 @@
 """Write a prepared data set: streamed, in a fixed order, and visible only when complete.
 
-A local data set is written to a temporary folder beside its place and then renamed. An object store has no rename:
-there manifest.json, written last, makes a folder a data set.
+A local data set is written to a temporary folder beside its place and then renamed. What killed programs left there, the
+next one that writes there removes. An object store has no rename: there manifest.json, written last, makes a folder a
+data set.
 """
 
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from fer_data.errors import UserError
 from fer_data.manifest import MANIFEST, REJECTED, ROW_GROUP_ROWS, SCHEMA_VERSION, Manifest, Part
 from fer_data.near_copies.table import NEAR_COPIES, Copies, Find, near_copies_table
 from fer_data.rows import SIDE, USAGES, pixels_of
+from fer_data.scratch import scratch_folder
 from fer_data.storage import absolute, is_remote, redacted, reported, resolve
 
 PART_ROWS = 64 * ROW_GROUP_ROWS
@@ -229,15 +231,14 @@ def _published(out: str, overwrite: bool) -> Iterator[str]:
             raise
         return
     final = Path(out)
-    temporary = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.tmp"
-    with reported(out, "write"):
-        temporary.mkdir(parents=True)
-    try:
+    with ExitStack() as stack:
+        with reported(out, "write"):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(stack.enter_context(scratch_folder(str(final.parent))), final.name)
+            temporary.mkdir()
         yield str(temporary)
         with reported(out, "write"):
             _replace_folder(temporary, final, overwrite)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_destination(out: str, overwrite: bool) -> None:
@@ -278,7 +279,8 @@ def _replace_folder(temporary: Path, final: Path, overwrite: bool) -> None:
     if not overwrite or not final.exists():
         os.rename(temporary, final)  # fails if someone else has filled `final` in the meantime
         return
-    old = temporary.with_suffix(".old")
+    # Not in the temporary folder, which may be removed: if this program ends between the two, nothing is lost.
+    old = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
     os.rename(final, old)
     try:
         os.rename(temporary, final)

@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from fer_data.errors import UserError
 from fer_data.manifest import ROW_GROUP_ROWS
 from fer_data.near_copies.table import NO_COPIES
 from fer_data.rows import SCHEMA, hashes_of, pixels_of, rows_table
+from tests.conftest import REPOSITORY
 
 
 def rows(count: int, start: int = 0, usage: str = "training") -> pa.Table:
@@ -201,6 +204,21 @@ def test_a_failed_write_leaves_what_was_there(failure, tmp_path):
     with pytest.raises(type(failure)):
         write_dataset(failing(), str(tmp_path / "d"), "tiny", overwrite=True)
     assert open_dataset(str(tmp_path / "d")).manifest.rows("training") == 3
+
+
+def test_what_a_killed_program_left_is_removed_by_the_next_that_writes_there(tmp_path):
+    program = "; ".join(
+        (
+            "import os, sys",
+            "from fer_data.dataset_writer import write_dataset",
+            "write_dataset((os.kill(os.getpid(), 9) for _ in [0]), sys.argv[1], 'tiny')",
+        )
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "d")], cwd=REPOSITORY, check=False)
+    (left,) = tmp_path.iterdir()
+    assert left != tmp_path / "d"
+    write(tmp_path / "d")
+    assert list(tmp_path.iterdir()) == [tmp_path / "d"]
 
 
 def test_no_rows_make_no_data_set(tmp_path):
