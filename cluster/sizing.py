@@ -26,7 +26,7 @@ from fer_models.catalogue import NETWORKS
 BYTES_PER_IMAGE = 2_335
 """Bytes of a prepared data set per image: FER-2013's 32,298 rows take 75 MB."""
 SEARCH_SECONDS_PER_ROOT = 1.65e-5
-"""Seconds of a core for an image, divided by the root of the number of images. Fitted to 40,001, 100,000 and 300,000."""
+"""Seconds of a core for an image, divided by the root of the number of images. Fitted to up to 300,000."""
 SEARCH_BYTES_PER_IMAGE = 27_000
 
 

@@ -12,7 +12,7 @@ from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
 
 _SIDE = 48
 _NORMAL = np.random.default_rng(0).standard_normal(2**18).astype(np.float32)
-"""Each image reads its noise from a place of its own. So it is the same on every device and for any number of workers."""
+"""Each image reads its noise from a place of its own, so that it is the same on every device."""
 Tensor = Any
 """A tensor or array of any Keras backend."""
 

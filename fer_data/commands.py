@@ -63,6 +63,8 @@ class Terminated(KeyboardInterrupt):
 
 STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 """The signals that stop a command, and what they raise."""
+_received: list[int] = []
+"""Those that came. Where one arrives while Ray waits, it raises a KeyboardInterrupt of its own, whichever it was."""
 
 
 @contextmanager
@@ -115,6 +117,7 @@ def _ignore_stops() -> None:
 def stop(number: int, frame: object) -> None:
     """A handler that raises what STOPS says, and lets the next signal end the process."""
     leave(number, frame)
+    _received.append(number)
     raise STOPS[signal.Signals(number)]
 
 
@@ -171,6 +174,7 @@ def exit_with_code(main: Callable[[], object]) -> None:
     0 done, 1 failed (with a traceback), 2 a user's mistake (in one line), 130 after Ctrl-C, 143 after SIGTERM. A signal
     after the end of `main` changes neither the code nor what is tidied up on exit.
     """
+    _received.clear()
     if threading.current_thread() is threading.main_thread():
         for each in STOPS:
             signal.signal(each, leave)  # They come back when `main` is over.
@@ -189,4 +193,5 @@ def exit_with_code(main: Callable[[], object]) -> None:
         sys.exit(1)
     except KeyboardInterrupt as stopped:  # It may say where the command stands.
         print(plain(": ".join(["interrupted", *map(str, stopped.args)])), file=sys.stderr)
-        sys.exit(143 if isinstance(stopped, Terminated) else 130)
+        terminated = isinstance(stopped, Terminated) or signal.SIGTERM in _received
+        sys.exit(143 if terminated else 130)

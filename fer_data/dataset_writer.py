@@ -1,8 +1,8 @@
 """Write a prepared data set: streamed, in a fixed order, and visible only when complete.
 
-A local data set is written to a temporary folder beside its place and then renamed. What killed programs left there, the
-next one that writes there removes. An object store has no rename: there manifest.json, written last, makes a folder a
-data set.
+A local data set is written to a temporary folder beside its place and then renamed. What killed programs left there,
+the next one that writes there removes. An object store has no rename: there manifest.json, written last, makes a folder
+a data set.
 """
 
 import os

@@ -69,6 +69,8 @@ class Pipeline:
         self._classifier, self._detector = classifier, detector
         self._live = live
         self._thread: ThreadPoolExecutor | None = None
+        self._due_next: tuple[np.ndarray, np.ndarray] | None = None
+        """The frame in which the detector is to look next, and the same in grey."""
         self._pending: tuple[Future[tuple[np.ndarray, float]], np.ndarray] | None = None
         """What the detector is doing, and the grey frame in which it looks."""
         self._detect_every, self._refresh, self._smoothing = detect_every, refresh, smoothing
@@ -82,6 +84,7 @@ class Pipeline:
 
         If `boxes`, float32 [n, 4], are given, they are the faces, and nothing is detected.
         """
+        self.start_detector()
         spent: dict[str, float] = {}
         with timed(spent, "track"):
             grey, scale = reduced_grey(frame, FLOW_LONG_SIDE)
@@ -98,15 +101,26 @@ class Pipeline:
             crops = face_crops(frame, np.array([track.box for track in due]).reshape(-1, 4))
             for track, probabilities in zip(due, self._classifier.predict(crops), strict=True):
                 self._remember(track, probabilities, seconds)
-        if starts:  # Not before: the detector and the classifier would share the cores.
-            self._thread = self._thread or ThreadPoolExecutor(1, "detector")
-            self._pending = self._thread.submit(self._looked, frame), grey
+        if starts:
+            self._due_next = frame, grey
             self._since_detection = 0
         faces = [TrackedFace(track.id, as_integers(track.box), self._histories[track.id][1]) for track in tracks]
         self._seconds = seconds
         known = self._tracker.ids
         self._histories = {number: history for number, history in self._histories.items() if number in known}
         return Analysis(frame, seconds, tuple(faces), spent)
+
+    def start_detector(self) -> None:
+        """Start the detector, if it is due, beside whatever follows.
+
+        Call it when the last frame has been drawn and shown, so that nobody waits for a core. If it is not called, the
+        next `analyze` does so.
+        """
+        if self._due_next:
+            frame, grey = self._due_next
+            self._thread = self._thread or ThreadPoolExecutor(1, "detector")
+            self._pending = self._thread.submit(self._looked, frame), grey
+            self._due_next = None
 
     def close(self) -> None:
         """Wait for the detector, so that another pipeline can use it: it does one thing at a time."""

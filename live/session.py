@@ -172,6 +172,7 @@ class _Session:
         camera = f"camera {self._source.rate:.0f} fps   shown " if self._source.rate else ""
         self._display.speed = f"{camera}{1 / max(self._interval, 1e-6):.0f} fps   {latency:.1f} ms   "
         self._display.show()
+        self._pipeline.start_detector()
         if not self._display.on and (far := self._source.progress()):
             self._progress(far)
         self._display.stay(None if self._source.live else frame.lasts)

@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -178,3 +180,41 @@ def test_the_shared_module_imports_nothing_beyond_python():
     )
     roots = {name.partition(".")[0] for name in done.stdout.split()}
     assert roots - {"fer_data"} <= sys.stdlib_module_names
+
+
+WAITING = """
+import time
+import ray
+from cluster.connect import start_local
+from fer_data.commands import exit_with_code
+
+@ray.remote
+def slow():
+    time.sleep(600)
+
+def main():
+    start_local(num_cpus=1)
+    task = slow.remote()
+    print("waiting", flush=True)
+    ray.get(task)
+
+exit_with_code(main)
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_exit_code_names_the_signal_that_arrives_while_ray_waits(number, code):
+    job = subprocess.Popen(
+        [sys.executable, "-c", WAITING], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert job.stdout is not None
+    try:
+        assert job.stdout.readline() == "waiting\n"
+        time.sleep(1)
+        job.send_signal(number)
+        _, said = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == code, said
+    assert said.splitlines()[-1] == "interrupted"
