@@ -34,7 +34,7 @@ COMMANDS = [
     if line.strip()
 ]
 INLINE = [
-    code
+    " ".join(code.split())
     for document in DOCUMENTS
     for code in re.findall(r"`(python (?:jobs/\w+\.py|-m [\w.]+)[^`…]*)`", prose(document))
 ]
