@@ -103,3 +103,7 @@ def test_the_identity_of_a_run_is_what_it_computes_not_where_its_data_lie():
     assert config.identity("a") == replace(config, data="/there", resize=True).identity("a")
     assert config.identity("a") != config.identity("b")
     assert config.identity("a") != replace(config, seed=1).identity("a")
+    noisy = replace(config, augmentation=replace(config.augmentation, noise=0.1))
+    assert config.identity("a") != noisy.identity("a")
+    # Runs without a name have this one. An option that came later and is off must not change it.
+    assert config.identity("a") == "11dbff7e"
