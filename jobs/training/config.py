@@ -258,17 +258,22 @@ class TrainConfig:
 
         The number of epochs counts only with a cosine schedule: in others it changes nothing but the end.
         """
-        # The path of the data and how they were read are not in it: their fingerprint is.
-        values = asdict(replace(self, data=None)) | {"data_fingerprint": data_fingerprint}
-        del values["resize"]
+        values = self.for_names() | {"data_fingerprint": data_fingerprint}
         if self.schedule.schedule != "cosine":
             del values["epochs"]
-        # So that runs from before these options keep their names.
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+    def for_names(self) -> dict[str, Any]:
+        """The options that default names of runs and sweeps depend on."""
+        # The path of the data and how they were read are not in it: their fingerprint is.
+        values = asdict(replace(self, data=None))
+        del values["resize"]
+        # So that what was begun before these options keeps its name.
         if not self.soft_labels:
             del values["soft_labels"]
         if not self.augmentation.noise:
             del values["augmentation"]["noise"]
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        return values
 
     def flat(self) -> dict[str, Any]:
         """All options by name, without the groups."""

@@ -127,10 +127,7 @@ def _starts(space: Space, given: TrainConfig) -> list[TrainConfig]:
 
 
 def _default_name(base: TrainConfig, identity: Mapping[str, Any]) -> str:
-    base_values = {name: value for name, value in identity["base"].items() if name != "resize"} | {"data": None}
-    if not base.augmentation.noise:  # So that sweeps from before this option keep their names.
-        base_values["augmentation"] = {k: v for k, v in base_values["augmentation"].items() if k != "noise"}
-    text = json.dumps({**identity, "base": base_values}, sort_keys=True)
+    text = json.dumps({**identity, "base": base.for_names()}, sort_keys=True)
     return f"sweep-{base.model}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
