@@ -1,7 +1,8 @@
 """The default configuration of each model: what `--model NAME` alone trains with."""
 
 from fer_data.augment_draws import NO_AUGMENTATION, AugmentationConfig
-from jobs.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import OptimizerConfig, ScheduleConfig
 
 DEFAULTS: dict[str, TrainConfig] = {
     # As the original project trained it. It learns far more slowly in bfloat16: its activations contain the brightness

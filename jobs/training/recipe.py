@@ -13,8 +13,9 @@ from typing import Any
 from fer_data.errors import UserError
 from fer_data.storage import join, one_line, read_file, redacted
 from jobs.run_options import NAME, NAME_RULE
-from jobs.training.config import DistillationConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
+from jobs.training.option_groups import DistillationConfig
 
 
 @dataclass(frozen=True)

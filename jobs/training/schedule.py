@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.training.config import ScheduleConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import ScheduleConfig
 
 History = Sequence[dict[str, Any]]
 """A row per finished epoch, as in history.csv."""

@@ -4,7 +4,8 @@ import keras
 
 from fer_models.catalogue import NETWORKS
 from fer_models.stages import HEAD, stages
-from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import BackboneConfig
 
 
 class StageSchedule:

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from fer_data.augment import with_noise
-from jobs.training.config import OptimizerConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import OptimizerConfig
 from jobs.training.stages import StageSchedule
 from jobs.training.state import TrainingState
 

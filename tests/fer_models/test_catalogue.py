@@ -12,8 +12,9 @@ from cluster import sizing
 from fer_data.errors import UserError
 from fer_models.catalogue import NETWORKS, networks_with
 from fer_models.factory import create_model, multiply_adds
-from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
+from jobs.training.option_groups import BackboneConfig
 from jobs.training.options import parse_train_options
 from jobs.tuning.options import parse_sweep_options
 from jobs.tuning.report import commands

@@ -19,7 +19,8 @@ from fer_models.calibration import fit_temperature
 from fer_models.factory import create_model
 from fer_models.metrics import summarise
 from jobs.training.collectives import Collectives
-from jobs.training.config import BackboneConfig, OptimizerConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import BackboneConfig, OptimizerConfig
 from jobs.training.serving import ServingModel
 from tests.jobs.training.loops import Loop
 

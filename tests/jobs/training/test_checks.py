@@ -11,7 +11,8 @@ from fer_data.splits import Split
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, save_checkpoint
 from jobs.training.checks import check_profile, check_sources, missing_line
-from jobs.training.config import BackboneConfig, DistillationConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import BackboneConfig, DistillationConfig
 from tests.jobs.evaluation.tiny import tiny_network
 
 

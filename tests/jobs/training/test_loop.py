@@ -11,8 +11,9 @@ import tensorflow as tf
 from fer_data.augment_draws import AugmentationConfig
 from fer_models.factory import create_model
 from jobs.training.compilation import user_mistake
-from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.layers import for_training
+from jobs.training.option_groups import BackboneConfig, DistillationConfig, OptimizerConfig
 from tests.jobs.training.loops import Loop
 
 STEPS, BATCH = 33, 4

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from fer_data.errors import UserError
-from jobs.training.config import DistillationConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
+from jobs.training.option_groups import DistillationConfig
 from jobs.training.options import parse_train_options
 
 

@@ -10,8 +10,9 @@ from fer_data.errors import UserError
 from fer_models.card import Card
 from fer_models.checkpoint_files import STATE_FILE, packed, publish_checkpoint
 from jobs.training.board import ProgressBoard
-from jobs.training.config import ScheduleConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
+from jobs.training.option_groups import ScheduleConfig
 from jobs.training.run_folder import RunFolder
 from tests.conftest import write_drawn_set
 from tests.jobs.training.test_world_size import run_ranks

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.training.config import ScheduleConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import ScheduleConfig
 from jobs.training.schedule import best_row, learning_rate, plateau_reductions, why_finished
 
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from fer_data.errors import UserError
-from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import BackboneConfig
 from jobs.training.options import parse_train_options
 from jobs.training.starting_weights import check_weights
 from tests.conftest import REPOSITORY

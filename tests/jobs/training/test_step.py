@@ -11,8 +11,9 @@ from fer_data.augment_draws import NO_AUGMENTATION, draw
 from fer_models.catalogue import NETWORKS
 from fer_models.factory import create_model
 from fer_models.stages import stages
-from jobs.training.config import BackboneConfig, DistillationConfig, OptimizerConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.layers import for_training
+from jobs.training.option_groups import BackboneConfig, DistillationConfig, OptimizerConfig
 from jobs.training.rank import class_weights
 from tests.jobs.training.loops import Loop
 

@@ -15,7 +15,8 @@ from fer_data.errors import UserError
 from fer_data.rows import VOTED, rows_table
 from fer_data.splits import split
 from jobs.training.checks import check_votes
-from jobs.training.config import DistillationConfig, TrainConfig
+from jobs.training.config import TrainConfig
+from jobs.training.option_groups import DistillationConfig
 from jobs.training.targets import labels_of, targets_of, vote_codes
 from tests.fer_data.raw_forms import faces
 from tests.jobs.training.loops import Loop

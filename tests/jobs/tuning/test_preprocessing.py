@@ -10,8 +10,9 @@ from fer_models.card import Card
 from fer_models.checkpoint import save_checkpoint
 from fer_models.resnet50 import preprocessing_of
 from jobs.training.checks import resolved
-from jobs.training.config import BackboneConfig, TrainConfig
+from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
+from jobs.training.option_groups import BackboneConfig
 from jobs.training.rank import _new_model
 from jobs.tuning.driver import _starts
 from jobs.tuning.options import SweepRunOptions
