@@ -70,7 +70,7 @@ def train_recipe(
         own=(TABLE_FILE, *runs),
         overwrite=options.overwrite,
     )
-    _check_teachers(runs)
+    _check_order(runs)
     if not all(run.is_finished for run in runs.values()):
         connect()
         _train_all(runs, replace(options, storage=folder, overwrite=False), console)
@@ -87,8 +87,12 @@ class _Run:
     def __init__(self, stage: Stage, folder: str, data: str, console: Console) -> None:
         self.stage = stage
         self.folder = RunFolder(join(folder, stage.name))
-        plan = plan_run(stage.configuration(folder, data), console)
-        self.config, self._fingerprint = plan.config, plan.fingerprint
+        config = stage.configuration(folder, data)
+        # The weights of another stage may not be there yet; its network was compared when the recipe was read.
+        checked = replace(config, backbone=replace(config.backbone, weights="none")) if stage.start else config
+        plan = plan_run(checked, console)
+        self.config = replace(plan.config, backbone=config.backbone) if stage.start else plan.config
+        self._fingerprint = plan.fingerprint
 
     @property
     def has_begun(self) -> bool:
@@ -113,25 +117,26 @@ class _Run:
             "model": self.config.model,
             "parameters": card.parameters,
             "teachers": " ".join(self.stage.teachers),
+            "start": self.stage.start or "",
             "epochs": len(card.metrics),
             "best_epoch": best["epoch"],
             **{metric: best.get(f"validation_{metric}") for metric in _METRICS},
         }
 
 
-def _check_teachers(runs: Mapping[str, _Run]) -> None:
-    """Raises UserError when a stage has begun whose teachers are not finished: it learned from others."""
+def _check_order(runs: Mapping[str, _Run]) -> None:
+    """Raises UserError when a stage has begun before one that it needs is finished: it learned from another."""
     for run in runs.values():
-        for teacher in run.stage.teachers:
-            if run.has_begun and not runs[teacher].is_finished:
+        for needed in run.stage.needs:
+            if run.has_begun and not runs[needed].is_finished:
                 raise UserError(
-                    f"{redacted(run.folder.uri)} learned from another stage {teacher!r} than the one that is still to "
+                    f"{redacted(run.folder.uri)} learned from another stage {needed!r} than the one that is still to "
                     "be trained: delete it, or start again with --overwrite"
                 )
 
 
 def _train_all(runs: Mapping[str, _Run], options: TrainRunOptions, console: Console) -> None:
-    """Train the runs that are not finished, each after its teachers. After a failure, no other run begins."""
+    """Train the runs that are not finished, each after those that it needs. After a failure, no other run begins."""
     at_a_time, options = _at_a_time(runs, options, console)
     waiting = []
     for name, run in runs.items():
@@ -164,7 +169,7 @@ def _train_beside(
         with stop_checked() as check_stop:
             while training or (waiting and failure is None):
                 check_stop()
-                ready = [name for name in waiting if left.isdisjoint(runs[name].stage.teachers)]
+                ready = [name for name in waiting if left.isdisjoint(runs[name].stage.needs)]
                 for name in ready[: at_a_time - len(training)] if failure is None else ():
                     waiting.remove(name)
                     console.out(_title(name, runs))
@@ -214,7 +219,7 @@ def _at_a_time(runs: Mapping[str, _Run], options: TrainRunOptions, console: Cons
     """
     depth: dict[str, int] = {}
     for name, run in runs.items():
-        depth[name] = 1 + max((depth[teacher] for teacher in run.stage.teachers), default=0)
+        depth[name] = 1 + max((depth[needed] for needed in run.stage.needs), default=0)
     widest = max(list(depth.values()).count(level) for level in depth.values())
     workers = options.worker_range[1]
     for count in range(widest, 1, -1):

@@ -28,12 +28,17 @@ batch_size = 50
 name = "student"
 model = "compact"
 teachers = ["one", "two"]
+start = "one"
 width = 0.25
 epochs = 10
 batch_size = 50
 
 [stage.distillation]
 distillation = 0.8
+views = 2
+
+[stage.backbone]
+start_share = 0.3
 """
 
 
@@ -54,6 +59,8 @@ def test_a_recipe_goes_on_after_ctrl_c_and_ends_in_an_exported_checkpoint(tmp_pa
     assert {stage: (folder / stage / "best/card.json").stat().st_mtime_ns for stage in begun} == begun
     card = verify(str(student / "best"))
     assert card.configuration["distillation"]["teacher"] == [str(folder / stage / "best") for stage in begun]
+    assert card.configuration["backbone"]["weights"] == str(folder / "one/best")
+    assert sorted(path.name for path in (student / "answers").iterdir()) == ["view-0001", "view-0002"]
     assert set(card.exports) == {"model.tflite", "model.int8.tflite"}
     table = pd.read_csv(folder / "stages.csv").set_index("stage")
     assert list(table.index) == ["one", "two", "student"]

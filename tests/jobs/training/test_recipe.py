@@ -47,9 +47,29 @@ def test_the_recipe_that_ships_makes_the_network_that_ships():
     assert {stage.config.model for stage in teachers} == {"large"}
 
 
+def test_a_stage_may_start_from_the_weights_of_another(tmp_path):
+    text = TWO.replace('"cnn"', '"compact"') + 'start = "a"\n[stage.backbone]\nstart_share = 0.8\n'
+    stage = stages(tmp_path, text)[1]
+    assert stage.needs == ("a", "a")
+    backbone = stage.configuration("/runs", "/data").backbone
+    assert (backbone.weights, backbone.start_share) == ("/runs/a/best", 0.8)
+    imagenet = '[[stage]]\nname = "a"\nmodel = "resnet50"\n[stage.backbone]\nweights = "imagenet"\n'
+    one, other = stages(tmp_path, imagenet + '[[stage]]\nname = "b"\nmodel = "resnet50"\nstart = "a"\n')
+    assert one.config.backbone.preprocessing == "auto"
+    assert other.config.backbone.preprocessing == "imagenet"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (TWO + 'start = "c"', "stage b: start: 'c' is no stage before this one"),
+        (TWO + 'start = ["a"]', r"stage b: start: \['a'\] is no stage before this one"),
+        (TWO + 'start = "a"', "stage b: start: a is another network"),
+        (
+            TWO.replace('"cnn"', '"compact"') + 'start = "a"\n[stage.backbone]\nweights = "x"',
+            "stage b: backbone: weights: it has a start",
+        ),
+        (TWO + "[stage.backbone]\nstart_share = 0.5", "stage b: backbone: start_share: it needs a start"),
         ("stage =", "not TOML"),
         ("", r"one or more \[\[stage\]\] tables"),
         ("stage = 1", r"one or more \[\[stage\]\] tables"),
@@ -93,6 +113,7 @@ name = "last"
 model = "compact"
 epochs = 1
 teachers = ["both"]
+start = "right"
 """
 
 
@@ -115,6 +136,8 @@ class Training:
         folder = RunFolder(f"{options.storage}/{options.name}")
         for teacher in config.distillation.teacher:
             assert RunFolder(teacher.removesuffix("/best")).latest(), "a stage began before its teachers had finished"
+        if config.backbone.weights != "none":
+            assert RunFolder(config.backbone.weights.removesuffix("/best")).latest()
         if options.name in self.broken:
             raise UserError(f"{options.name} is broken")
         fingerprint = open_dataset(config.data).manifest.fingerprint
@@ -151,6 +174,7 @@ def test_stages_run_in_order_and_their_table_is_written(go):
     table = pd.read_csv(result.table)
     assert list(table["stage"]) == ["left", "right", "both", "last"]
     assert list(table["teachers"].fillna("")) == ["", "", "left right", "both"]
+    assert list(table["start"].fillna("")) == ["", "", "", "right"]
     np.testing.assert_array_equal(table[["best_epoch", "accuracy", "macro_f1"]], [[1, 0.5, 0.3]] * 4)
     shown = go.console.export_text()
     assert "stage both, 3 of 4" in shown
