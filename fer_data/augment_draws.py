@@ -103,14 +103,23 @@ DRAWN = (((8,), "float32"), ((3,), "float32"), ((5,), "float32"), ((), "float32"
 
 
 def draw(
-    config: AugmentationConfig, *, seed: int, epoch: int, steps: Sequence[int], global_batch: int, rows: slice
+    config: AugmentationConfig,
+    *,
+    seed: int,
+    epoch: int,
+    steps: Sequence[int],
+    global_batch: int,
+    rows: slice,
+    view: int | None = None,
 ) -> Draws:
     """The parameters of rows `rows` of the global batches of `global_batch` images at `steps`, step after step.
 
-    Partners for mixup come from the same rows of the same step, since a rank holds no other
-    images: with mixup alone, the draws depend on how a batch is divided.
+    With `view`, they are those of that epoch, except for the noise, which is always new. Partners for mixup come from
+    the same rows of the same step, since a rank holds no other images: with mixup alone, the draws depend on how a
+    batch is divided.
     """
-    dice = [np.random.default_rng([seed, epoch, step]) for step in steps]
+    view = epoch if view is None else view
+    dice = [np.random.default_rng([seed, view, step]) for step in steps]
     drawn = [random.uniform(-1, 1, (global_batch, 16))[rows] for random in dice]
     uniform = np.concatenate(drawn)
     half = (uniform + 1) / 2
@@ -134,12 +143,15 @@ def draw(
     if config.mixup:
         n = len(drawn[0])
         for i, step in enumerate(steps):
-            local = np.random.default_rng([seed, epoch, step, rows.start or 0])
+            local = np.random.default_rng([seed, view, step, rows.start or 0])
             weight = local.beta(config.mixup, config.mixup, n)
             mix[i * n : (i + 1) * n] = np.maximum(weight, 1 - weight)
             partner[i * n : (i + 1) * n] = i * n + local.permutation(n)
-    noise = np.concatenate([random.random((global_batch, 2))[rows] for random in dice])
-    noise[:, 0] = 255 * config.noise * np.maximum(2 * noise[:, 0] - 1, 0)
+    noise = np.zeros((len(uniform), 2))
+    if config.noise:
+        own = [np.random.default_rng(np.random.SeedSequence([seed, epoch, step], spawn_key=(0,))) for step in steps]
+        noise = np.concatenate([random.random((global_batch, 2))[rows] for random in own])
+        noise[:, 0] = 255 * config.noise * np.maximum(2 * noise[:, 0] - 1, 0)
     arrays = (transforms, tones, boxes, mix, partner, noise)
     return Draws(*(array.astype(dtype) for array, (_, dtype) in zip(arrays, DRAWN, strict=True)))
 

@@ -76,7 +76,8 @@ class Calls:
             compiled = self._rank.loop.compiled
             try:
                 return self._rank.loop(
-                    call.window, call.row, call.device_labels, call.draws, rates, self._ema_decays(call)
+                    *(call.window, call.row, call.device_labels, call.draws, rates),
+                    *(self._ema_decays(call), self._rank.answers.of(call)),
                 )
             except tf.errors.OpError as error:
                 mistake = user_mistake(error, compiled=compiled)

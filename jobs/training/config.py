@@ -93,6 +93,8 @@ class TrainConfig:
         check(0 <= smoothing < 1, "--label-smoothing must be at least 0 and below 1", smoothing)
         check(0 <= self.ema < 1, "--ema must be at least 0 and below 1", self.ema)
         check(self.patience >= 0, "--patience must be 0 or more", self.patience)
+        if self.distillation.views and self.augmentation.mixup:
+            raise ValueError("--views repeats images, and --mixup makes new ones of them: leave one out")
         check(0 <= self.seed < 2**31, "--seed must be at least 0 and below 2^31", self.seed)
 
     def _check_options(self) -> None:
@@ -105,6 +107,8 @@ class TrainConfig:
                     raise ValueError(f"--{name} is for --model {' or '.join(models)}, not {self.model}")
         if self.backbone.weights == "imagenet" and "preprocessing" not in NETWORKS[self.model].options:
             raise ValueError(f"--weights imagenet is for --model resnet50, not {self.model}: give a checkpoint")
+        if self.backbone.start_share and self.model == "resnet50":
+            raise ValueError("--start-share is for networks that start with all of their weights, not resnet50")
         self.backbone.check_stages(NETWORKS[self.model].stages)
 
     def builder_arguments(self) -> dict[str, Any]:
@@ -118,6 +122,8 @@ class TrainConfig:
         Not checked in `__post_init__`, because a configuration file may leave these to the command line.
         """
         self.distillation.require_teacher()
+        if self.backbone.start_share and self.backbone.weights == "none":
+            raise UserError("--start-share needs --weights: random weights are worth nothing in a mean")
         if self.backbone.freeze and self.backbone.weights == "none":
             raise UserError(
                 "--freeze would keep random weights as they are: give --weights to start from trained ones, or leave "
@@ -158,6 +164,10 @@ class TrainConfig:
             del values["soft_labels"]
         if not self.augmentation.noise:
             del values["augmentation"]["noise"]
+        if not self.distillation.views:
+            del values["distillation"]["views"]
+        if not self.backbone.start_share:
+            del values["backbone"]["start_share"]
         return values
 
     def flat(self) -> dict[str, Any]:

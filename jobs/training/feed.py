@@ -84,7 +84,8 @@ class Feed:
     def _windows(self, epoch: int, step: int) -> Iterator[tuple[int, Window, tf.Tensor]]:
         # Continue into the next epoch, whose order is known, so that the device need not wait between epochs.
         while epoch <= self._config.epochs:
-            for window in self._batches.windows(epoch, self._steps_per_window, step):
+            view = self._config.distillation.view(epoch)
+            for window in self._batches.windows(view, self._steps_per_window, step):
                 with tf.device(device()):
                     pixels = tf.constant(window.pixels.reshape(-1, 48, 48, 1))
                 yield epoch, window, pixels
@@ -102,6 +103,7 @@ class Feed:
                     steps=range(first, first + len(labels)),
                     global_batch=self._config.batch_size,
                     rows=self._batches.rows,
+                    view=self._config.distillation.view(epoch),
                 )
                 with tf.device(device()):
                     sent = Draws(*(tf.constant(array) for array in draws.arrays()))

@@ -20,12 +20,14 @@ from jobs.training.targets import targets_of
 class Outcome:
     """The results of a call of K steps, still on the device.
 
-    `losses` float32 [K], each the mean over a global batch; `probabilities` float32 [K, n, 7] of this rank's rows;
+    `losses` float32 [K], each the mean over a global batch; `probabilities` and `answers` float32 [K, n, 7], what the
+    network and its teachers say of this rank's rows, in which `answers` is what was given if no teacher was asked;
     `communication` float64 [K], the seconds that each step took to sum gradients over the ranks, including waiting.
     """
 
     losses: tf.Tensor
     probabilities: tf.Tensor
+    answers: tf.Tensor
     communication: tf.Tensor
 
 
@@ -76,12 +78,15 @@ class TrainingLoop:
         draws: Draws,
         learning_rates: Sequence[float],
         ema_decays: np.ndarray,
+        answers: np.ndarray | None = None,
     ) -> Outcome:
         """Train K steps on the rows `first` to `first + K·n` of `window`, uint8 [rows, 48, 48, 1].
 
         `labels` int64 [K·n], codes as in `targets`, and `draws` belong to these K·n rows; `learning_rates` and
-        `ema_decays` float32 [K].
+        `ema_decays` float32 [K]. `answers` float32 [K, n, 7] are needed if the step does not ask the teachers.
         """
+        if answers is None:
+            answers = np.zeros((len(learning_rates), self._rows, NUM_CLASSES), np.float32)
         arrays = tuple(tf.convert_to_tensor(array) for array in draws.arrays())
         return Outcome(
             *self._call(
@@ -89,6 +94,7 @@ class TrainingLoop:
                 tf.constant(first, tf.int32),
                 labels,
                 arrays,
+                tf.constant(answers),
                 tf.constant(learning_rates, tf.float32),
                 tf.constant(ema_decays, tf.float32),
             )
@@ -100,6 +106,7 @@ class TrainingLoop:
         first: tf.Tensor,
         labels: tf.Tensor,
         draws: tuple[tf.Tensor, ...],
+        answers: tf.Tensor,
         learning_rates: tf.Tensor,
         ema_decays: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
@@ -114,6 +121,7 @@ class TrainingLoop:
             tf.reshape(noise, [-1, self._rows, 2]),
             tf.reshape(targets, [-1, self._rows, NUM_CLASSES]),
             tf.reshape(weights, [-1, self._rows]),
+            tf.ensure_shape(answers, (None, self._rows, NUM_CLASSES)),
             learning_rates,
             ema_decays,
         )
@@ -124,10 +132,11 @@ class TrainingLoop:
         return tuple(output[:steps] for output in outputs)
 
     def _stepped(self, steps: tf.Tensor, *inputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """`steps` steps, one after the other: losses, probabilities and seconds of communication."""
+        """`steps` steps, one after the other: what an `Outcome` holds."""
         size = inputs[0].shape[0] or steps
         shapes: list[tuple[Any, tuple[int, ...]]] = [
             (tf.float32, ()),
+            (tf.float32, (self._rows, NUM_CLASSES)),
             (tf.float32, (self._rows, NUM_CLASSES)),
             (tf.float64, ()),
         ]
@@ -146,16 +155,17 @@ class TrainingLoop:
         noise: tf.Tensor,
         targets: tf.Tensor,
         weights: tf.Tensor,
+        answers: tf.Tensor,
         learning_rate: tf.Tensor,
         ema_decay: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        tensors, probabilities = self._gradients(images, noise, targets, weights)
+        tensors, probabilities, answers = self._gradients(images, noise, targets, weights, answers)
         seconds = tf.zeros((), tf.float64)
         if self._collectives.world_size > 1:
             tensors, seconds = self._collectives.sum_timed(tensors)
         *gradients, loss = tensors
         self._update(gradients, learning_rate, ema_decay)
-        return loss, probabilities, seconds
+        return loss, probabilities, answers, seconds
 
 
 _SIGNATURE = (
@@ -163,6 +173,7 @@ _SIGNATURE = (
     tf.TensorSpec((), tf.int32),
     tf.TensorSpec((None,), tf.int64),
     tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in DRAWN),
+    tf.TensorSpec((None, None, NUM_CLASSES), tf.float32),
     tf.TensorSpec((None,), tf.float32),
     tf.TensorSpec((None,), tf.float32),
 )

@@ -69,6 +69,9 @@ class BackboneConfig:
     weights: str = "none"
     """Initial weights: none, a checkpoint of the same network, or a foreign .keras or .h5 file of it. For resnet50,
     whose head keeps its own: a checkpoint, imagenet (fetched by Keras), or a .h5 file without top in Keras's format."""
+    start_share: float = 0.0
+    """Share of the initial weights in their mean with the trained ones, which is validated and saved in place of these:
+    what a network learned before is lost less (Wortsman et al. 2022, arXiv:2109.01903)."""
     preprocessing: Preprocessing | Literal["auto"] = "auto"
     """For resnet50. auto: imagenet with ImageNet weights, that of a checkpoint with it, else divide_by_255."""
     input_size: int = 48
@@ -87,6 +90,7 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         check(48 <= self.input_size <= 224, "--input-size must be 48 to 224", self.input_size)
+        check(0 <= self.start_share < 1, "--start-share must be at least 0 and below 1", self.start_share)
         check(0 < self.stage_rate <= 1, "--stage-rate must be above 0 and at most 1", self.stage_rate)
 
     def frozen_epochs(self) -> dict[str, float]:
@@ -116,15 +120,23 @@ class DistillationConfig:
     """Weight of the teachers in the loss; the labels have the rest."""
     temperature: float = 2.0
     """Above 1, the classes to which the teachers give low probabilities count for more."""
+    views: int = 0
+    """Draw this many augmented views of each image, then repeat them: the teachers compute in the first VIEWS epochs
+    only. 0: new views in every epoch."""
 
     def __post_init__(self) -> None:
         check(0 < self.distillation <= 1, "--distillation must be above 0 and at most 1", self.distillation)
         check(self.temperature > 0, "--temperature must be above 0", self.temperature)
+        check(self.views >= 0, "--views must be 0 or more", self.views)
+
+    def view(self, epoch: int) -> int:
+        """The epoch whose order and augmentation `epoch` has; both count from 1."""
+        return (epoch - 1) % self.views + 1 if self.views else epoch
 
     def require_teacher(self) -> None:
-        """Raises UserError for a --distillation or a --temperature without a --teacher.
+        """Raises UserError for --distillation, --temperature or --views without a --teacher.
 
         Not checked in `__post_init__`, because a configuration file may leave the teacher to the command line.
         """
         if not self.teacher and self != DistillationConfig():
-            raise UserError("--distillation and --temperature need --teacher; --help lists the options")
+            raise UserError("--distillation, --temperature and --views need --teacher; --help lists the options")

@@ -12,6 +12,7 @@ from fer_models.base_weights import load_base_weights
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, load_training_state
 from fer_models.factory import create_model, set_precision
+from jobs.training.answers import Answers
 from jobs.training.collectives import Collectives
 from jobs.training.compilation import is_compiled
 from jobs.training.config import TrainConfig
@@ -59,11 +60,23 @@ class Rank:
         if not latest:
             load_base_weights(model, config.backbone.weights)
         model = for_training(model)
-        self.state = TrainingState(model, create_optimizer(config.optimizer, self.precision), ema=config.ema > 0)
+        self.state = TrainingState(
+            *(model, create_optimizer(config.optimizer, self.precision)),
+            ema=config.ema > 0,
+            start_share=config.backbone.start_share,
+        )
         teachers = [for_training(load_model(uri)[0]) for uri in config.distillation.teacher]
         for teacher in teachers:
             set_precision(teacher, self.precision)
         self._step = TrainingStep(config, self.state, teachers)
+        self.answers = Answers(
+            *(config, folder, collectives),
+            rows=self.batches.rows,
+            steps=self.batches.steps_per_epoch,
+            data_fingerprint=task.dataset.manifest.fingerprint,
+            epochs_done=len(self.history),
+        )
+        self._start_step(len(self.history) + 1)  # Before the loop traces it.
         # The same on all ranks, because the number of steps in a call must be the same.
         rows = int(collectives.gather_ints([window_rows(say)]).min())
         self.feed = Feed(config, self.batches, rows)
@@ -94,12 +107,15 @@ class Rank:
     def start_epoch(self, epoch: int) -> Position | None:
         """Seed dropout, and freeze or unfreeze stages, for `epoch`. Returns the position that it goes on from."""
         self.state.seed_dropout(self._config.seed, epoch, self._collectives.rank)
-        if self._step.start_epoch(epoch):
+        if self._start_step(epoch):
             self.loop.trace()
         position, self.position = self.position, None
         if position:
             position.restore_own(self.state, self._collectives, self._config.seed)
         return position
+
+    def _start_step(self, epoch: int) -> bool:
+        return self._step.start_epoch(epoch, asks=not self.answers.known(epoch))
 
 
 def _new_model(config: TrainConfig, precision: str) -> keras.Model:

@@ -3,6 +3,7 @@
 config.json               the configuration, for `--config`
 best/                     the checkpoint of the best epoch so far
 checkpoints/epoch-0007/   the last few checkpoints, with the state from which a run resumes
+answers/view-0003         with --views, what the teachers say of the third epoch's images
 positions/epoch-0008-step-000120/   the same inside epoch 8, after 120 of its steps; removed when the epoch is over
 history.parquet, .csv     a row per epoch
 curves.png                the same as a picture
@@ -51,7 +52,7 @@ from jobs.training.schedule import History, best_row, learning_rate
 
 CONFIG_FILE = "config.json"
 OWN = (
-    *("best", "checkpoints", "curves.png", "history.csv", "history.parquet", "mlflow.json", "positions"),
+    *("answers", "best", "checkpoints", "curves.png", "history.csv", "history.parquet", "mlflow.json", "positions"),
     *("profile", "ray_train", "tensorboard"),
 )
 """What else a run writes into its folder."""
@@ -132,6 +133,9 @@ class RunFolder:
 
     def position(self, epoch: int, step: int) -> str:
         return join(self.uri, "positions", f"epoch-{epoch:04d}-step-{step:06d}")
+
+    def answers(self, view: int) -> str:
+        return join(self.uri, "answers", f"view-{view:04d}")
 
     def positions(self) -> list[tuple[int, int]]:
         """Epoch and step of each position, intact or not, in order."""

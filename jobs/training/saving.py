@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from fer_models.card import Card
 from fer_models.checkpoint import save_checkpoint
 from jobs.training.position import Position
@@ -27,16 +29,19 @@ class Saver:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: deque[Future] = deque()
 
-    def begin_epoch(self, history: History) -> None:
+    def begin_epoch(self, history: History, answers: np.ndarray | None) -> None:
         """Start to write the checkpoint of the last epoch of `history`, and the files that depend on it.
 
-        The serving model must not change meanwhile.
+        Before it, the teachers' `answers` of this epoch are written, if there are any to keep. The serving model must
+        not change meanwhile.
         """
         card, arrays = self._card(history), self._rank.state.arrays()
         row = card.metrics[-1]
 
         def write() -> None:
             began = time.perf_counter()
+            if answers is not None:
+                self._rank.answers.write(card.epoch, answers)
             save_checkpoint(self._folder.checkpoint(card.epoch), self._rank.serving.model, card, arrays)
             row["writing_seconds"] = time.perf_counter() - began  # The card of the checkpoint itself cannot say this.
             self._folder.publish(self._task.config, card.metrics, self._task.keep)

@@ -48,10 +48,10 @@ class ServingModel:
             input_signature=[tf.TensorSpec((self._batch, 48, 48, 1), tf.uint8)],
         )
 
-    def set_weights(self, weights: list[keras.Variable]) -> None:
+    def set_weights(self, weights: list[np.ndarray]) -> None:
         """Copy `weights`, in the order of `model.weights`, into the model."""
         for own, other in zip(self._weights, weights, strict=True):
-            own.assign(other.value)
+            own.assign(other)
 
     def validate(
         self, *, calibrate: Literal["unseen", "all"] | None, beat: Callable[[], None]

@@ -9,13 +9,18 @@ from jobs.training.collectives import Collectives
 
 
 class TrainingState:
-    """The model's weights, the optimizer's variables and the moving average of the weights, by name."""
+    """The model's weights, the optimizer's variables and the moving average of the weights, by name.
 
-    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, *, ema: bool) -> None:
+    With `start_share`, also the weights that `model` has now.
+    """
+
+    def __init__(self, model: keras.Model, optimizer: keras.Optimizer, *, ema: bool, start_share: float = 0.0) -> None:
         optimizer.build(model.trainable_variables)
         self.model, self.optimizer = model, optimizer
         self.weights = model.weights
         self.averaged = [keras.Variable(v, trainable=False, name="ema") for v in self.weights] if ema else []
+        self._start_share = start_share
+        self._start = [keras.Variable(v, trainable=False, name="start") for v in self.weights] if start_share else []
         kept = {id(v) for v in self.weights}
         self._seed_states = [v for v in model.variables if id(v) not in kept]
         trained = {id(v) for v in model.trainable_variables}
@@ -64,9 +69,18 @@ class TrainingState:
         for name, variable in variables.items():
             variable.assign(arrays[name])
 
-    def serving_weights(self) -> list[keras.Variable]:
-        """The weights to validate and save, in the order of `weights`: the moving average if there is one."""
-        return self.averaged or self.weights
+    def serving_weights(self) -> list[np.ndarray]:
+        """The weights to validate and save, in the order of `weights`.
+
+        They are the moving average if there is one, and with `start_share` the mean with the weights of the start.
+        """
+        trained = [v.numpy() for v in self.averaged or self.weights]
+        if not self._start:
+            return trained
+        # In float64, where a share of what did not change is rounded back to it.
+        share = np.float64(self._start_share)
+        both = zip(self._start, trained, strict=True)
+        return [(share * start.numpy() + (1 - share) * end).astype(end.dtype) for start, end in both]
 
     def digest(self) -> list[int]:
         """Two 31-bit numbers that differ when any weight does."""
@@ -81,4 +95,5 @@ class TrainingState:
 
     def _named_variables(self) -> dict[str, keras.Variable]:
         groups = {"model": self.weights, "optimizer": self.optimizer.variables, "ema": self.averaged}
+        groups["start"] = self._start
         return {f"{group}/{i:04d}": v for group, members in groups.items() for i, v in enumerate(members)}

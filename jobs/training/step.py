@@ -41,59 +41,69 @@ class TrainingStep:
 
     def __init__(self, config: TrainConfig, state: TrainingState, teachers: Sequence[keras.Model] = ()) -> None:
         self._config, self._state, self._teachers = config, state, teachers
+        self._asks = bool(teachers)
         self._stages = StageSchedule(config, state.model)
         self._choose_variables()
 
-    def start_epoch(self, epoch: int) -> bool:
-        """Freeze and unfreeze stages for `epoch` (from 1). Returns whether graphs of this step must be traced again."""
-        changed = self._stages.start_epoch(epoch)
-        if changed:
+    def start_epoch(self, epoch: int, *, asks: bool = True) -> bool:
+        """Freeze and unfreeze stages for `epoch` (from 1). With `asks`, the teachers compute; else answers are given.
+
+        Returns whether graphs of this step must be traced again.
+        """
+        asks = asks and bool(self._teachers)
+        frozen, asked = self._stages.start_epoch(epoch), asks != self._asks
+        if frozen:
             self._choose_variables()
-        return changed
+        self._asks = asks
+        return frozen or asked
 
     def _choose_variables(self) -> None:
         self.trained = self._state.model.trainable_variables
         self._rates = self._stages.rate_factors(self.trained)
 
     def gradients(
-        self, images: tf.Tensor, noise: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """The gradients of `trained` followed by the loss, and the probabilities, float32 [n, 7].
+        self, images: tf.Tensor, noise: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, answers: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """The gradients of `trained` followed by the loss, the probabilities, float32 [n, 7], and the teachers' mean.
 
         The loss is this rank's part of the mean over the global batch. `images` uint8 [n, 48, 48, 1], `noise` as in
-        `Draws` float32 [n, 2], `targets` float32 [n, 7], `weights` of the rows float32 [n]. With `micro_batch`, that
-        many images are computed at a time, and their gradients are added up.
+        `Draws` float32 [n, 2], `targets` float32 [n, 7], `weights` of the rows float32 [n]; `answers` float32 [n, 7]
+        are the teachers' mean if they are not asked. With `micro_batch`, that many images are computed at a time, and
+        their gradients are added up.
         """
         rows = images.shape[0]
         size = min(self._config.micro_batch or rows, rows)
         whole, rest = divmod(rows, size)
         if whole == 1 and not rest:
-            return self._part(images, noise, targets, weights)
-        arrays = (images, noise, targets, weights)
+            return self._part(images, noise, targets, weights, answers)
+        arrays = (images, noise, targets, weights, answers)
         start = [tf.zeros(v.shape, tf.float32) for v in self.trained] + [tf.zeros((), tf.float32)]
-        found = tf.TensorArray(tf.float32, size=whole, element_shape=(size, targets.shape[1]))
+        found = [tf.TensorArray(tf.float32, size=whole, element_shape=(size, targets.shape[1])) for _ in range(2)]
 
-        def accumulate(i: tf.Tensor, total: list[tf.Tensor], found: tf.TensorArray) -> tuple:
+        def accumulate(i: tf.Tensor, total: list[tf.Tensor], found: list[tf.TensorArray]) -> tuple:
             part = [_rows(array, i * size, size) for array in arrays]
-            computed, probabilities = self._part(*part)
-            return i + 1, _sums(total, computed), found.write(i, probabilities)
+            computed, *said = self._part(*part)
+            return i + 1, _sums(total, computed), [each.write(i, rows) for each, rows in zip(found, said, strict=True)]
 
         _, total, found = tf.while_loop(
             lambda i, *_: i < whole, accumulate, (tf.constant(0), start, found), parallel_iterations=1
         )
-        probabilities = found.concat()
+        parts = [each.concat() for each in found]
         if rest:
-            computed, last = self._part(*(_rows(array, whole * size, rest) for array in arrays))
-            total, probabilities = _sums(total, computed), tf.concat([probabilities, last], axis=0)
-        return total, tf.ensure_shape(probabilities, (rows, targets.shape[1]))
+            computed, *last = self._part(*(_rows(array, whole * size, rest) for array in arrays))
+            total = _sums(total, computed)
+            parts = [tf.concat(both, axis=0) for both in zip(parts, last, strict=True)]
+        probabilities, answers = (tf.ensure_shape(each, (rows, targets.shape[1])) for each in parts)
+        return total, probabilities, answers
 
     def _part(
-        self, images: tf.Tensor, noise: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Gradients and loss of some of a step's images, and their probabilities."""
+        self, images: tf.Tensor, noise: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, answers: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Gradients and loss of some of a step's images, their probabilities, and the teachers' mean."""
         distillation = self._config.distillation
-        # Teachers get the same augmented images as the student, but without noise, of which they may know nothing.
-        taught = [teacher(images, training=False) for teacher in self._teachers]
+        if self._asks:
+            # They see the same augmented images as the student, but without noise, of which they may know nothing.
+            answers = sum(teacher(images, training=False) for teacher in self._teachers) / len(self._teachers)
         if self._config.augmentation.noise:
             images = with_noise(images, noise)
         with tf.GradientTape() as tape:
@@ -101,10 +111,9 @@ class TrainingStep:
             losses = keras.losses.categorical_crossentropy(
                 targets, probabilities, label_smoothing=self._config.label_smoothing
             )
-            if taught:
-                soft_targets = softened(sum(taught) / len(taught), distillation.temperature)
+            if self._teachers:
                 soft = keras.losses.categorical_crossentropy(
-                    soft_targets, softened(probabilities, distillation.temperature)
+                    softened(answers, distillation.temperature), softened(probabilities, distillation.temperature)
                 )
                 # Gradients of softened probabilities shrink with the square of the temperature.
                 share = distillation.distillation
@@ -112,7 +121,7 @@ class TrainingStep:
             # Divided by the global batch, so that gradients of all ranks add up to its mean.
             loss = keras.ops.sum(weights * losses) / self._config.batch_size
             scaled = self._state.optimizer.scale_loss(loss)
-        return [*tape.gradient(scaled, self.trained), loss], probabilities
+        return [*tape.gradient(scaled, self.trained), loss], probabilities, answers
 
     def update(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor, ema_decay: tf.Tensor) -> None:
         """Update the weights with the summed `gradients` of all ranks, and then their moving average."""

@@ -19,16 +19,25 @@ METRIC_ROWS = 65_536
 class EpochTally:
     """Losses, predictions and times of one epoch; `rows` is this rank's part of a global batch.
 
-    `saved` is what `arrays` returned at an earlier position of the same epoch, on any number of ranks.
+    With `keeps_answers` it also collects what the teachers say. `saved` is what `arrays` returned at an earlier
+    position of the same epoch, on any number of ranks.
     """
 
-    def __init__(self, rows: slice, global_batch: int, saved: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        rows: slice,
+        global_batch: int,
+        saved: dict[str, np.ndarray] | None = None,
+        *,
+        keeps_answers: bool = False,
+    ) -> None:
         # Counted in steps, so that the result does not depend on the number of steps in a call.
         self._kept_steps = -(-METRIC_ROWS // global_batch)
         self._rows = rows.stop - rows.start
         self._losses: list[Any] = []
         self._communication: list[Any] = []
         self._kept: deque[tuple[np.ndarray, Any]] = deque()
+        self._answers: list[Any] | None = [] if keeps_answers else None
         self.steps = 0
         self.learning_rate = 0.0
         self.seconds_before = 0.0
@@ -38,6 +47,9 @@ class EpochTally:
             self.steps = len(saved["losses"])
             self.learning_rate, self.seconds_before, communication = saved["rate_and_seconds"].tolist()
             self._communication.append(np.array([communication]))
+            if keeps_answers:
+                # There are none when the file of a view was lost inside an epoch that repeats it.
+                self._answers = [saved["answers"][:, rows]] if "answers" in saved else None
 
     def add(self, call: Call, learning_rate: float, outcome: Outcome) -> None:
         """Add a finished call; `learning_rate` is that of its last step."""
@@ -46,6 +58,8 @@ class EpochTally:
         self._losses.append(outcome.losses)
         self._communication.append(outcome.communication)
         self._kept.append((call.labels, outcome.probabilities))
+        if self._answers is not None:
+            self._answers.append(outcome.answers)
         while sum(len(labels) for labels, _ in self._kept) - len(self._kept[0][0]) >= self._kept_steps * self._rows:
             self._kept.popleft()
 
@@ -61,20 +75,25 @@ class EpochTally:
         """All that a later tally needs to go on from here. Every rank must call it; `seconds` is the time so far.
 
         `losses` float32 [steps]; `labels` int64 [k, B] and `probabilities` float32 [k, B, 7] of the last k global
-        batches of B rows; `rate_and_seconds` float64 [3].
+        batches of B rows; `rate_and_seconds` float64 [3]; and what `answers` returns, if anything.
         """
         labels, probabilities = self._last()
         labels, probabilities = gathered(collectives, labels, probabilities)
         steps = min(self.steps, self._kept_steps)
-        bounds = steps * np.array(share_bounds(len(labels) // steps, collectives.world_size)[1:-1], int)
-        batches = [rows.reshape(steps, -1) for rows in np.split(labels, bounds)]
-        predicted = [rows.reshape(steps, -1, rows.shape[-1]) for rows in np.split(probabilities, bounds)]
+        answers = self.answers(collectives)
         return {
             "losses": self._all_losses(),
-            "labels": np.concatenate(batches, axis=1),
-            "probabilities": np.concatenate(predicted, axis=1),
+            "labels": _by_step(labels[:, None], steps, collectives)[:, :, 0],
+            "probabilities": _by_step(probabilities, steps, collectives),
             "rate_and_seconds": np.array([self.learning_rate, seconds, self.communication_seconds()]),
-        }
+        } | ({} if answers is None else {"answers": answers})
+
+    def answers(self, collectives: Collectives) -> np.ndarray | None:
+        """What the teachers said so far, float32 [steps, B, 7], if all of it was collected. Every rank must call it."""
+        if self._answers is None:
+            return None
+        own = np.concatenate([np.asarray(rows) for rows in self._answers])
+        return _by_step(collectives.gather_rows(own.reshape(-1, own.shape[-1])), self.steps, collectives)
 
     def metrics(self, collectives: Collectives) -> dict[str, float | None]:
         """Metrics of all ranks' last predictions, and the mean of the minimised loss over the whole epoch."""
@@ -90,3 +109,9 @@ class EpochTally:
 
     def _all_losses(self) -> np.ndarray:
         return np.concatenate([np.asarray(losses) for losses in self._losses])
+
+
+def _by_step(rows: np.ndarray, steps: int, collectives: Collectives) -> np.ndarray:
+    """The rows of all ranks, one rank after the other, [steps · B, k], as global batches, [steps, B, k]."""
+    bounds = steps * np.array(share_bounds(len(rows) // steps, collectives.world_size)[1:-1], int)
+    return np.concatenate([own.reshape(steps, -1, rows.shape[-1]) for own in np.split(rows, bounds)], axis=1)

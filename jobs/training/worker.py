@@ -143,8 +143,11 @@ class _Worker:
         row |= {"seconds": before + now - began, "validation_seconds": now - trained}
         self.history.append(row)
         self.unsettled = row
+        answers = tally.answers(self.collectives)
+        if answers is not None:
+            self.rank.answers.keep(epoch, answers)
         if self.collectives.rank == 0:
-            self.saver.begin_epoch(self.history)
+            self.saver.begin_epoch(self.history, answers)
         return True
 
     def _may_begin(self, epoch: int) -> bool:
@@ -159,7 +162,10 @@ class _Worker:
     def _train(self, epoch: int) -> EpochTally | None:
         """All steps of `epoch` that are not done yet; None when the run is left before the last."""
         position = self.rank.start_epoch(epoch)
-        tally = EpochTally(self.rank.batches.rows, self.config.batch_size, position.arrays if position else None)
+        tally = EpochTally(
+            *(self.rank.batches.rows, self.config.batch_size, position.arrays if position else None),
+            keeps_answers=self.rank.answers.wanted(epoch),
+        )
         self.began = shown = time.perf_counter()
         self.between = None if self.last_step_at is None else self.began - self.last_step_at
         self.began -= tally.seconds_before

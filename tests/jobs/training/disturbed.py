@@ -24,14 +24,9 @@ from jobs.training import worker as worker_module
 from jobs.training.board import Order
 from jobs.training.checks import resolved
 from jobs.training.collectives import Collectives
-from jobs.training.config import (
-    BackboneConfig,
-    DistillationConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainConfig,
-)
+from jobs.training.config import TrainConfig
 from jobs.training.defaults import DEFAULTS
+from jobs.training.option_groups import BackboneConfig, DistillationConfig, OptimizerConfig, ScheduleConfig
 from jobs.training.run_folder import RunFolder
 from jobs.training.task import Task
 
@@ -84,7 +79,8 @@ class Board:
 
 def configured(network: str, folder: Path) -> TrainConfig:
     augmentation = AugmentationConfig(rotation=10, erase_probability=0.5, mixup=0.3, noise=0.1)
-    if network == "compact":
+    if network.startswith("compact"):
+        views = network == "compact-views"  # The second epoch repeats the first, with what the teachers said there.
         return replace(
             DEFAULTS["compact"],
             epochs=EPOCHS,
@@ -93,9 +89,10 @@ def configured(network: str, folder: Path) -> TrainConfig:
             width=0.25,
             ema=0.9,
             dropout=0.3,
-            augmentation=augmentation,
+            augmentation=replace(augmentation, mixup=0) if views else augmentation,
             schedule=ScheduleConfig(schedule="cosine", warmup_epochs=0.5),
-            distillation=DistillationConfig(teacher=("fer_models/released",)),
+            distillation=DistillationConfig(teacher=("fer_models/released",), views=int(views)),
+            backbone=BackboneConfig(start_share=0.3),
         )
     if network == "cnn":
         return replace(DEFAULTS["cnn"], epochs=EPOCHS, batch_size=10, select="all", augmentation=augmentation)

@@ -44,17 +44,28 @@ class Loop:
             soft_labels=config.soft_labels,
         )
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, *, asks: bool = True) -> None:
         self.state.seed_dropout(self.config.seed, epoch, self.collectives.rank)
-        if self.step.start_epoch(epoch):
+        if self.step.start_epoch(epoch, asks=asks):
             self.loop.trace()
 
     def run(
-        self, pixels: np.ndarray, labels: np.ndarray, *, epoch: int = 1, first: int = 0, steps_per_call: int = 8
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        *,
+        epoch: int = 1,
+        first: int = 0,
+        steps_per_call: int = 8,
+        answers: np.ndarray | None = None,
     ) -> list[float]:
-        """Train on `pixels` uint8 [steps, n, 48, 48, 1] from step `first` of an epoch on; the loss of each step."""
+        """Train on `pixels` uint8 [steps, n, 48, 48, 1] from step `first` of an epoch on; the loss of each step.
+
+        `answers` float32 [steps, n, 7] if the step was started without asking; those it had are in `self.answers`.
+        """
         window, n = tf.constant(pixels.reshape(-1, 48, 48, 1)), labels.shape[1]
         losses: list[float] = []
+        said: list[np.ndarray] = []
         for at in range(0, len(labels), steps_per_call):
             taken = labels[at : at + steps_per_call]
             draws = draw(
@@ -67,6 +78,9 @@ class Loop:
             )
             rates = [self.config.optimizer.learning_rate] * len(taken)
             decays = np.full(len(taken), self.config.ema)
-            outcome = self.loop(window, at * n, tf.constant(taken.ravel()), draws, rates, decays)
+            given = None if answers is None else answers[at : at + steps_per_call]
+            outcome = self.loop(window, at * n, tf.constant(taken.ravel()), draws, rates, decays, given)
+            said.append(outcome.answers.numpy())
             losses += outcome.losses.numpy().tolist()
+        self.answers = np.concatenate(said)
         return losses

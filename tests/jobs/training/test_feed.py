@@ -1,18 +1,22 @@
 """Calls come in order, whatever their size; windows fit the device."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from fer_data.augment_draws import AugmentationConfig
 from fer_data.batches import TrainingBatches
 from fer_data.dataset import open_dataset
 from fer_data.splits import split
 from jobs.training.config import TrainConfig
 from jobs.training.feed import Feed, window_rows
+from jobs.training.option_groups import DistillationConfig
 
 EPOCHS = 2
+CONFIG = TrainConfig(epochs=EPOCHS, batch_size=32, augmentation=AugmentationConfig(rotation=10, noise=0.1))
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +25,11 @@ def batches(drawn_few) -> TrainingBatches:
     return TrainingBatches(dataset, split(dataset, "training"), global_batch=32, seed=0)
 
 
-def calls(batches: TrainingBatches, size: int, window: int = 100, *, begin: tuple[int, int] = (1, 0)) -> list:
-    """What every step is given: epoch, step, pixels, labels, transforms."""
-    feed = Feed(TrainConfig(epochs=EPOCHS, batch_size=32), batches, window)
+def calls(
+    batches: TrainingBatches, size: int, window: int = 100, *, begin: tuple[int, int] = (1, 0), views: int = 0
+) -> list:
+    """What every step is given: epoch, step, pixels, labels, transforms, noise."""
+    feed = Feed(replace(CONFIG, distillation=DistillationConfig(views=views)), batches, window)
     feed.resize(size)
     found = []
     epoch, step = begin
@@ -34,7 +40,8 @@ def calls(batches: TrainingBatches, size: int, window: int = 100, *, begin: tupl
         np.testing.assert_array_equal(call.labels, call.device_labels)
         for i in range(call.steps):
             rows = slice(32 * i, 32 * (i + 1))
-            found.append((epoch, step + i, pixels[rows], call.labels[rows], call.draws.transforms.numpy()[rows]))
+            draws = [draw.numpy()[rows] for draw in (call.draws.transforms, call.draws.noise)]
+            found.append((epoch, step + i, pixels[rows], call.labels[rows], *draws))
         step += call.steps
         if step == batches.steps_per_epoch:
             epoch, step = epoch + 1, 0
@@ -45,14 +52,22 @@ def calls(batches: TrainingBatches, size: int, window: int = 100, *, begin: tupl
 def assert_same(one: list, other: list) -> None:
     assert len(one) == len(other)
     for mine, theirs in zip(one, other, strict=True):
-        assert mine[:2] == theirs[:2]
-        for array, expected in zip(mine[2:], theirs[2:], strict=True):
+        for array, expected in zip(mine, theirs, strict=True):
             np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize(("size", "window"), [(2, 100), (3, 100), (6, 1000), (4, 20)])
 def test_every_step_gets_the_same_whatever_the_sizes_of_calls_and_windows(batches, size, window):
     assert_same(calls(batches, size, window), calls(batches, 1))
+
+
+def test_with_one_view_an_epoch_repeats_the_one_before_in_everything_but_the_noise(batches):
+    steps = calls(batches, 2, views=1)
+    half = len(steps) // 2
+    for (*_, first_noise), (*_, noise) in zip(steps[:half], steps[half:], strict=True):
+        assert (first_noise != noise).any()
+    assert_same([step[1:-1] for step in steps[half:]], [step[1:-1] for step in steps[:half]])
+    assert_same(steps[:half], calls(batches, 2)[:half])
 
 
 def test_a_run_may_begin_anywhere_and_the_threads_end(batches):

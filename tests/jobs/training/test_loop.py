@@ -88,6 +88,26 @@ def test_how_many_steps_a_call_makes_does_not_change_a_bit(changes):
         assert_same(state, other)
 
 
+@pytest.mark.parametrize("micro_batch", [0, 3])
+def test_answers_that_are_given_train_as_asking_the_teachers_does(micro_batch):
+    config = replace(EVERYTHING, distillation=DistillationConfig(("teacher",)), micro_batch=micro_batch)
+
+    def one(answers: np.ndarray | None) -> tuple[Loop, list[float]]:
+        keras.utils.set_random_seed(3)
+        loop = Loop(config, small_network(), [small_network("teacher")], most_steps=STEPS)
+        loop.start_epoch(1, asks=answers is None)
+        return loop, loop.run(PIXELS, LABELS, answers=answers)
+
+    asked, losses = one(None)
+    assert asked.answers.std(axis=(0, 1)).min() > 0
+    given, others = one(asked.answers)
+    assert others == losses
+    assert_same(asked.state.arrays(), given.state.arrays())
+    np.testing.assert_array_equal(given.answers, asked.answers)
+    _, wrong = one(asked.answers[::-1].copy())
+    assert wrong != losses
+
+
 @pytest.mark.parametrize("name", ["cnn", "compact"])
 def test_the_networks_too_are_trained_alike_by_calls_of_any_size(name):
     def build() -> keras.Model:

@@ -124,6 +124,12 @@ def test_a_run_left_and_killed_inside_epochs_ends_with_the_same_bits(drawn_few, 
     disturbed(tmp_path, drawn_few, "compact", kills=2, world_size=2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_so_does_one_that_repeats_views_with_the_answers_of_its_teachers(world_size, drawn_few, tmp_path):
+    disturbed(tmp_path, drawn_few, "compact-views", kills=2, world_size=world_size)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize(("network", "world_size"), [("cnn", 1), ("cnn", 2), ("compact", 1), ("compact", 2)])
 def test_twenty_runs_disturbed_at_random_end_with_the_same_bits(network, world_size, drawn_few, tmp_path):

@@ -46,9 +46,19 @@ def test_a_file_is_tried_before_ray_starts_and_refused_in_a_line(tmp_path):
         (("--weights", "imagenet"), "--weights imagenet is for --model resnet50, not cnn"),
         (("--freeze", "stage1"), r"--freeze takes conv1, conv2, conv3, conv4, or STAGE=EPOCHS \(it is stage1\)"),
         (("--model", "compact", "--freeze", "stage1=x"), r"--freeze takes stem, stage1, .* \(it is stage1=x\)"),
+        (("--start-share", "0.5"), "--start-share needs --weights"),
+        (("--weights", "x.keras", "--start-share", "1"), "--start-share must be at least 0 and below 1"),
+        (("--views", "3"), "--distillation, --temperature and --views need --teacher"),
+        (("--teacher", "x", "--views", "-1"), "--views must be 0 or more"),
+        (("--teacher", "x", "--views", "3", "--mixup", "0.2"), "--views repeats images, and --mixup makes new ones"),
         (("--input-size", "96"), "--input-size is for --model resnet50, not cnn"),
     ],
 )
 def test_options_of_fine_tuning_that_a_network_lacks_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         parse_train_options(arguments, "train_cnn", None)
+
+
+def test_a_resnet_whose_head_starts_anew_has_no_mean_with_its_start():
+    with pytest.raises(UserError, match="--start-share is for networks that start with all of their weights"):
+        parse_train_options(["--weights", "imagenet", "--start-share", "0.5"], "train_resnet", None)

@@ -15,6 +15,8 @@ from jobs.training.config import TrainConfig
 from jobs.training.layers import for_training
 from jobs.training.option_groups import BackboneConfig, DistillationConfig, OptimizerConfig
 from jobs.training.rank import class_weights
+from jobs.training.state import TrainingState
+from jobs.training.step import create_optimizer
 from tests.jobs.training.loops import Loop
 
 BASE = TrainConfig(
@@ -117,6 +119,24 @@ def test_the_loss_is_shared_between_labels_and_the_teachers_mean_for_the_image_w
     distilled = -(soft(theirs) * np.log(soft(own))).sum(axis=1)
     expected = (0.75 * hard + 0.25 * 4 * distilled).mean()
     assert train(config, student, *teachers) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_what_is_served_is_the_mean_of_the_start_and_of_what_was_trained(ema):
+    def state(seed: int) -> TrainingState:
+        model = small_model(seed=seed)
+        return TrainingState(model, create_optimizer(BASE.optimizer, BASE.precision), ema=ema, start_share=0.25)
+
+    trained, later = state(0), state(7)
+    start = trained.model.get_weights()
+    for variable in trained.averaged or trained.weights:
+        variable.assign(2 - 3 * variable)
+    for old, served in zip(start, trained.serving_weights(), strict=True):
+        np.testing.assert_allclose(served, 0.25 * old + 0.75 * (2 - 3 * old), rtol=1e-6)
+        assert served.dtype == np.float32
+    later.restore(trained.arrays())
+    for one, other in zip(trained.serving_weights(), later.serving_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_gradient_is_clipped_to_its_global_norm():
