@@ -41,10 +41,11 @@ def test_a_stage_is_the_default_of_its_model_with_its_own_fields_and_teachers(tm
 
 
 def test_the_recipe_that_ships_makes_the_network_that_ships():
-    *teachers, student = read_recipe(str(REPOSITORY / "fer_models/released/recipe.toml"))
-    assert student.config.model == "compact"
+    *teachers, student, robust = read_recipe(str(REPOSITORY / "fer_models/released/recipe.toml"))
     assert student.teachers == tuple(stage.name for stage in teachers)
     assert {stage.config.model for stage in teachers} == {"large"}
+    assert robust.start == student.name
+    assert robust.config.model == student.config.model == "compact"
 
 
 def test_a_stage_may_start_from_the_weights_of_another(tmp_path):
