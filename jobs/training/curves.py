@@ -43,6 +43,6 @@ def draw_curves(history: pd.DataFrame, title: str, best_epoch: int, *, taught: b
                 scales[split].tick_params(axis="y", labelcolor=colour)
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
-    axes.flat[1].legend(frameon=False)
+    axes.flat[1].legend(facecolor="white", edgecolor="none", framealpha=0.8)
     figure.suptitle(f"{title} (best: epoch {best_epoch})")
     return png(figure)

@@ -69,7 +69,7 @@ def test_a_configuration_may_say_how_to_learn_from_the_teacher_that_is_given_bes
     config = tmp_path / "student.toml"
     config.write_text('model = "compact"\n[distillation]\ndistillation = 0.9\n')
     assert options("--config", str(config), "--teacher", "a").train.distillation == DistillationConfig(("a",), 0.9)
-    with pytest.raises(UserError, match="--distillation and --temperature need --teacher"):
+    with pytest.raises(UserError, match="--distillation, --temperature and --views need --teacher"):
         options("--config", str(config))
 
 
