@@ -36,7 +36,7 @@ types: $(VENV)/.test
 	@$(BIN)/mypy
 
 benchmarks: $(VENV)/.test
-	@for name in input memory startup training scoring sweep live video; do \
+	@for name in input memory startup training teachers scoring sweep live video; do \
 	  echo "== bench_$$name"; $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean:

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_teachers
 
 A `large` that has hardly been trained teaches on drawn faces. Prints the time of an epoch in which it computes, and of
-one that repeats a view, as ratios to an epoch without a teacher. Takes five minutes on two cores.
+one that repeats a view, as ratios to an epoch without a teacher. Takes three minutes on two cores.
 """
 
 import subprocess
