@@ -217,4 +217,5 @@ def test_the_exit_code_names_the_signal_that_arrives_while_ray_waits(number, cod
     finally:
         job.kill()
     assert job.returncode == code, said
-    assert said.splitlines()[-1] == "interrupted"
+    # Ray may write a line of its own after it, when its node goes before its threads do.
+    assert said.splitlines().count("interrupted") == 1
