@@ -75,12 +75,13 @@ class EpochTally:
         """All that a later tally needs to go on from here. Every rank must call it; `seconds` is the time so far.
 
         `losses` float32 [steps]; `labels` int64 [k, B] and `probabilities` float32 [k, B, 7] of the last k global
-        batches of B rows; `rate_and_seconds` float64 [3]; and what `answers` returns, if anything.
+        batches of B rows; `rate_and_seconds` float64 [3]; and
+        `answers`, what the teachers said so far, float32 [steps, B, 7], if all of it was collected.
         """
         labels, probabilities = self._last()
         labels, probabilities = gathered(collectives, labels, probabilities)
         steps = min(self.steps, self._kept_steps)
-        answers = self.answers(collectives)
+        answers = self._gathered_answers(collectives)
         return {
             "losses": self._all_losses(),
             "labels": _by_step(labels[:, None], steps, collectives)[:, :, 0],
@@ -88,8 +89,7 @@ class EpochTally:
             "rate_and_seconds": np.array([self.learning_rate, seconds, self.communication_seconds()]),
         } | ({} if answers is None else {"answers": answers})
 
-    def answers(self, collectives: Collectives) -> np.ndarray | None:
-        """What the teachers said so far, float32 [steps, B, 7], if all of it was collected. Every rank must call it."""
+    def _gathered_answers(self, collectives: Collectives) -> np.ndarray | None:
         if self._answers is None:
             return None
         own = np.concatenate([np.asarray(rows) for rows in self._answers])

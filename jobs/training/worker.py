@@ -143,7 +143,7 @@ class _Worker:
         row |= {"seconds": before + now - began, "validation_seconds": now - trained}
         self.history.append(row)
         self.unsettled = row
-        answers = tally.answers(self.collectives)
+        answers = position.arrays.get("answers")
         if answers is not None:
             self.rank.answers.keep(epoch, answers)
         if self.collectives.rank == 0:
