@@ -89,8 +89,8 @@ def _stage(table: dict[str, Any], where: str, number: int, before: Mapping[str, 
         raise UserError(f"{where}: distillation: it needs teachers")
     if start is not None:
         config = _started(config, start, where, before)
-    elif config.backbone.start_share and config.backbone.weights == "none":
-        raise UserError(f"{where}: backbone: start_share: it needs a start")
+    elif config.backbone.weights == "none" and (config.backbone.start_share or config.backbone.freeze):
+        raise UserError(f"{where}: backbone: start_share and freeze need a start or weights")
     return Stage(name, config, tuple(teachers), start)
 
 
