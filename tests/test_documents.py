@@ -1,4 +1,4 @@
-"""Links between documents resolve, the map in CONTRIBUTING.md is complete, and versions are those of the code."""
+"""Links between documents resolve, the map in CONTRIBUTING.md is complete, and versions and figures are right."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fer_models.checkpoint_files import read_card
+from live.checkpoint import RELEASED
 from tests.conftest import REPOSITORY
 from tests.documents import DOCUMENTS, blocks, name, prose
 from tests.test_layering import modules
@@ -73,3 +75,16 @@ def test_the_changelog_has_the_versions_of_the_code():
     assert len(rows) == 5
     for constant, file, number in rows:
         assert f"\n{constant} = {number}\n" in (REPOSITORY / file).read_text(), file
+
+
+def test_the_figures_of_the_released_checkpoint_are_those_of_its_card():
+    card = read_card(str(RELEASED))
+    last = card.metrics[-1]
+    figures = [
+        f"{card.parameters:,}",
+        *(f"{100 * last[f'validation_accuracy{of}']:.1f} %" for of in ("", "_unseen")),
+        *(f"{last[f'validation_macro_f1{of}']:.3f}" for of in ("", "_unseen")),
+        f"{100 * card.exports['model.int8.tflite']['accuracy']:.1f} %",
+    ]
+    for document in (REPOSITORY / "README.md", RELEASED / "README.md"):
+        assert [figure for figure in figures if figure not in document.read_text()] == []

@@ -1,13 +1,13 @@
 """The page of `--web` in a real browser."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.chromium import NOT_INSTALLED, chromium
 from tests.conftest import REPOSITORY
 from tests.live.scenes import walk, write_video
 
@@ -17,9 +17,8 @@ FACE = r"Face 1: (angry|disgust|fear|happy|sad|surprise|neutral)"
 
 
 def test_the_page_shows_the_picture_and_the_bars_of_every_face(tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium is installed")
+    if chromium(tmp_path) is None:
+        pytest.skip(NOT_INSTALLED)
     video = write_video(tmp_path / "walk.mp4", walk(1500), rate=10)
     live = subprocess.Popen(
         [sys.executable, "-m", "live", "--source", video, "--web", "0"],
@@ -32,7 +31,7 @@ def test_the_page_shows_the_picture_and_the_bars_of_every_face(tmp_path):
         url = live.stdout.readline().split()[-1]
         # A page whose picture is a stream is never loaded to the end: it is looked at after a while, which has to be
         # longer where the machine is busy.
-        pages = (_page(browser, url, tmp_path / f"profile{seconds}", seconds) for seconds in (4, 8, 16, 32))
+        pages = (_page(url, tmp_path / f"profile{seconds}", seconds) for seconds in (4, 8, 16, 32))
         page = next((page for page in pages if re.search(FACE, page)), "no page had a face")
     finally:
         live.terminate()
@@ -42,13 +41,10 @@ def test_the_page_shows_the_picture_and_the_bars_of_every_face(tmp_path):
     assert re.search(r"\d+ fps", page)
 
 
-def _page(browser: str, url: str, profile: Path, seconds: int) -> str:
+def _page(url: str, profile: Path, seconds: int) -> str:
     """The document as a browser shows it after so many seconds."""
     return subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"),
-            *(f"--timeout={seconds * 1000}", "--dump-dom", url),
-        ],
+        [*chromium(profile), f"--timeout={seconds * 1000}", "--dump-dom", url],
         capture_output=True,
         text=True,
         timeout=120,

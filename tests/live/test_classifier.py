@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from fer_models.litert import with_classes
 from fer_models.reading import Reading
 from live import ExpressionClassifier
 from live.checkpoint import RELEASED, open_model
+from tests import pictures
 from tests.live.scenes import PEOPLE, PHOTOGRAPHED_FACE, photograph
 
 
@@ -122,3 +124,9 @@ def test_a_card_that_does_not_match_is_refused(copied):
     refused(copied, "does not match its card")
     (copied / "model.tflite").unlink()
     refused(copied, "is missing")
+
+
+def test_the_picture_in_the_documents_shows_what_the_released_checkpoint_says():
+    stored = cv2.imread(str(pictures.LIVE)).astype(int)
+    different = np.abs(stored - pictures.live_picture()).max(axis=-1) > 60  # The file has 256 colours only.
+    assert different.mean() < 1e-4, "python -m tests.pictures"

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from live.options import LiveOptions
 from live.pipeline import Analysis, TrackedFace
 from live.report import Report
 from live.session import run
+from tests.chromium import NOT_INSTALLED, chromium
 from tests.live.scenes import BACKGROUND, photograph, walk
 from tests.live.videos import UNEVEN, write
 
@@ -114,9 +114,9 @@ document.title = `width ${document.documentElement.scrollWidth} of ${innerWidth}
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1200])
 def test_a_click_on_the_timeline_shows_that_moment(tmp_path, width):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium is installed")
+    command = chromium(tmp_path / "profile")
+    if command is None:
+        pytest.skip(NOT_INSTALLED)
     folder = tmp_path / "files"
     folder.mkdir()
     write(folder / "a.mp4", walk(100), np.arange(100) * 100)
@@ -130,9 +130,7 @@ def test_a_click_on_the_timeline_shows_that_moment(tmp_path, width):
         '<script>onload = () => { const page = document.getElementById("page").contentDocument;'
         "document.querySelector('pre').textContent = page.title + page.body.innerText; }</script>"
     )
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--allow-file-access-from-files", "--virtual-time-budget=5000", "--window-size=1300,1000"]
-    command += ["--hide-scrollbars"]
     dump = [*command, "--dump-dom", (tmp_path / "frame.html").as_uri()]
     shown = subprocess.run(dump, capture_output=True, text=True, timeout=120, check=True).stdout
     assert re.search(r"0:0(8\.9|9\.0), frame (89|90): \w+", shown)
