@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 NODE_HAS_STARTED = "Ray runtime started"
@@ -78,10 +79,16 @@ def init_on_loopback(folder: str, **options: Any) -> None:
     """`ray.init` with `options`: a Ray of this process's own, on the loopback address, without a dashboard.
 
     `folder` is for Ray's files, and for the temporary files of all its processes.
+
+    These have process groups of their own. So a signal to the group of this process, from a terminal or `timeout`,
+    leaves them alone: without them nothing could be saved. They end with this process.
     """
     bind_to_loopback()
     import ray
+    from ray._private import services
     from ray._private.node import Node
+
+    processes: Any = services
 
     os.environ[_LOCAL_VARIABLE] = "1"
     # Nothing preempts a machine that runs its own Ray, and Ray Train's watcher costs a process for each set of workers.
@@ -94,13 +101,16 @@ def init_on_loopback(folder: str, **options: Any) -> None:
     for_ray = {_DASHBOARD_VARIABLE: _NO_DASHBOARD, "TMPDIR": folder}
     before = {name: os.environ[name] for name in for_ray if name in os.environ}
     os.environ.update(for_ray)
-    services = {name: getattr(Node, name) for name in UNUSED_SERVICES}
+    unused = {name: getattr(Node, name) for name in UNUSED_SERVICES}
+    popen = processes.ConsolePopen
     try:
-        for name in services:
+        processes.ConsolePopen = partial(popen, process_group=0)
+        for name in unused:
             setattr(Node, name, lambda *_, **__: None)
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", _temp_dir=folder, **options)
     finally:
-        for name, starts in services.items():
+        processes.ConsolePopen = popen
+        for name, starts in unused.items():
             setattr(Node, name, starts)
         for name in for_ray:
             del os.environ[name]

@@ -1,8 +1,8 @@
 """How every command begins and ends: a rule for options, one line for a mistake, an exit code for each way to end.
 
-A command is stopped by Ctrl-C or by SIGTERM, from `kill`, Slurm, Kubernetes or `ray job stop`. Both mean the same:
-KeyboardInterrupt is raised, results are kept, and a second signal ends the process at once, except that `live` always
-closes its files first.
+A command is stopped by Ctrl-C, by SIGTERM, from `kill`, Kubernetes or `ray job stop`, and by SIGHUP, when its terminal
+closes (except under `nohup`). All mean the same: KeyboardInterrupt is raised, results are kept, and a second signal
+ends the process at once, except that `live` always closes its files first.
 
 It imports Python's own library alone, because `python -m live` starts with it.
 """
@@ -11,6 +11,7 @@ import argparse
 import atexit
 import os
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -61,8 +62,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, raised like Ctrl-C."""
 
 
-STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+class HungUp(KeyboardInterrupt):
+    """SIGHUP, raised like Ctrl-C."""
+
+
+STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}
 """The signals that stop a command, and what they raise."""
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # As `nohup` sets it.
+    del STOPS[signal.SIGHUP]
 _received: list[int] = []
 """Those that came. Where one arrives while Ray waits, it raises a KeyboardInterrupt of its own, whichever it was."""
 
@@ -102,10 +109,20 @@ def stops_kept() -> Iterator[None]:
 def leave(number: int, _: object) -> None:
     """A handler for a command that is over: the first signal lets it tidy up, the next ends the process.
 
-    Ray takes seconds to end. If it were killed meanwhile, its processes and its folder might stay behind.
+    Ray takes seconds to end. If it were killed meanwhile, its processes and its folder might stay behind. A terminal
+    that closes may send its signal several times, which count as one.
     """
     for each in STOPS:
-        signal.signal(each, signal.SIG_DFL)
+        signal.signal(each, signal.SIG_IGN if each == number == signal.SIGHUP else signal.SIG_DFL)
+    leave_terminal(number)
+
+
+def leave_terminal(number: int) -> None:
+    """After SIGHUP, print to nowhere instead of to a terminal: writing to one that has closed is an error."""
+    if number == signal.SIGHUP:
+        for output in (1, 2):
+            if stat.S_ISCHR(os.fstat(output).st_mode):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 def _ignore_stops() -> None:
@@ -171,8 +188,8 @@ def stop_checked() -> Iterator[Callable[[], None]]:
 def exit_with_code(main: Callable[[], object]) -> None:
     """Run `main` and exit with a code.
 
-    0 done, 1 failed (with a traceback), 2 a user's mistake (in one line), 130 after Ctrl-C, 143 after SIGTERM. A signal
-    after the end of `main` changes neither the code nor what is tidied up on exit.
+    0 done, 1 failed (with a traceback), 2 a user's mistake (in one line), 129 after SIGHUP, 130 after Ctrl-C, 143 after
+    SIGTERM. A signal after the end of `main` changes neither the code nor what is tidied up on exit.
     """
     _received.clear()
     if threading.current_thread() is threading.main_thread():
@@ -193,5 +210,5 @@ def exit_with_code(main: Callable[[], object]) -> None:
         sys.exit(1)
     except KeyboardInterrupt as stopped:  # It may say where the command stands.
         print(plain(": ".join(["interrupted", *map(str, stopped.args)])), file=sys.stderr)
-        terminated = isinstance(stopped, Terminated) or signal.SIGTERM in _received
-        sys.exit(143 if terminated else 130)
+        number = _received[0] if _received else next(n for n, raised in STOPS.items() if type(stopped) is raised)
+        sys.exit(128 + number)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_data.commands import STOPS, counted, stops_handled
+from fer_data.commands import STOPS, counted, leave_terminal, stops_handled
 from fer_data.errors import UserError
 from fer_data.faces.detection import STILL_LONG_SIDE, Detector, create_detector
 from fer_models.quiet_stderr import without_lines
@@ -39,8 +39,8 @@ def run(
     """Watch until the source ends or the user quits, then pass the summary to `say`. Problems go to `warn`.
 
     `progress` gets how far it is after each frame, if nothing else shows that. Raises UserError for the user's
-    mistakes, before anything is written; OSError when a file cannot be written; and KeyboardInterrupt after Ctrl-C
-    or SIGTERM, once all files are closed and the summary is printed.
+    mistakes, before anything is written; OSError when a file cannot be written; and one of STOPS after such a
+    signal, once all files are closed and the summary is printed.
     """
     # A second Ctrl-C must not stop the files from being closed.
     with ExitStack() as handlers, ExitStack() as files:
@@ -101,7 +101,7 @@ class _Session:
         self._frames = self._faces = self._faces_here = 0
         """Frames so far; faces of the files before this one, and of this one."""
         self._interval = 0.0
-        self._stopping = self._waiting = False
+        self._waiting = False
         self.stopped_by: signal.Signals | None = None
         self._began = self._last = time.perf_counter()
 
@@ -119,12 +119,13 @@ class _Session:
 
     def stop(self, number: int = 0, _: object = None) -> None:
         """Signal handler: end after the current frame."""
-        self._stopping = True
+        self._display.quit = True
         if number:
             self.stopped_by = signal.Signals(number)
+            leave_terminal(number)
 
     def watch(self) -> None:
-        while not self._stopping and not self._display.quit:
+        while not self._display.quit:
             if self._display.paused:
                 self._display.wait(50)
                 continue

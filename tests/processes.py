@@ -40,29 +40,39 @@ def until(condition: Callable[[], bool], process: subprocess.Popen | None = None
         time.sleep(0.05)
 
 
-def interrupted(command: Sequence[object], cwd: Path, begun: Callable[[], bool]) -> None:
-    """Start `command`, press Ctrl-C once it has `begun`, and check that it ends as every command does."""
+def interrupted(
+    command: Sequence[object], cwd: Path, begun: Callable[[], bool], number: signal.Signals = signal.SIGINT
+) -> None:
+    """Start `command`, send the signal once it has `begun`, and check that it ends as every command does."""
     process = subprocess.Popen(
-        [str(part) for part in command], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [str(part) for part in command],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     pids: dict[int, str] = {}
     try:
         until(begun, process)
-        pids = press_ctrl_c(process)
+        pids = stop_as_from_a_terminal(process, number)
         _, printed = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         kill([process.pid, *pids])
         process.wait()
-    assert process.returncode == 130, printed
+    assert process.returncode == 128 + number, printed
     assert re.fullmatch("interrupted(: .*; the same command goes on)?", printed.splitlines()[-1])
     assert "Traceback" not in printed
 
 
-def press_ctrl_c(process: subprocess.Popen) -> dict[int, str]:
-    """Send SIGINT to `process`; its descendants at that moment, as `descendants` gives them."""
+def stop_as_from_a_terminal(process: subprocess.Popen, number: signal.Signals = signal.SIGINT) -> dict[int, str]:
+    """Send a signal to the group of `process`; its descendants at that moment, as `descendants` gives them.
+
+    It must have been started in a session of its own.
+    """
     process.send_signal(signal.SIGSTOP)  # It must not end while they are listed.
     pids = descendants(process.pid)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     process.send_signal(signal.SIGCONT)
     return pids
 

@@ -14,7 +14,7 @@ from jobs.training.board import PREFIX
 def saved_when_stopped(work: Callable[[], None], say: Callable[[str], None]) -> None:
     """Do `work`, which trains runs of this job, and save all of them when it is interrupted.
 
-    For the main thread: `work` runs in another one. Ctrl-C and SIGTERM are raised again, with where the runs stand,
+    For the main thread: `work` runs in another one. What stops the job is raised again, with where the runs stand,
     once each run is saved. A second signal ends the process.
     """
     failure: list[BaseException] = []

@@ -1,6 +1,9 @@
+import fcntl
+import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +71,7 @@ def test_handlers_are_those_of_before_when_nothing_was_stopped():
 @pytest.mark.parametrize("number", STOPS)
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_command_that_is_over_tidies_up_after_a_signal_unless_there_is_a_second(number, times):
+    # A terminal that closes may send SIGHUP twice, and means the same.
     program = (
         "import atexit, signal; from fer_data.commands import exit_with_code\n"
         f"def press():\n for _ in range({times}): signal.raise_signal({number.value})\n"
@@ -77,7 +81,7 @@ def test_a_command_that_is_over_tidies_up_after_a_signal_unless_there_is_a_secon
         "exit_with_code(main)"
     )
     over = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
-    expected = (0, "done\ntidied\n") if times == 1 else (-number, "done\n")
+    expected = (0, "done\ntidied\n") if times == 1 or number == signal.SIGHUP else (-number, "done\n")
     assert (over.returncode, over.stdout, over.stderr) == (*expected, "")
 
 
@@ -92,3 +96,48 @@ def test_a_signal_while_python_unloads_its_modules_does_not_change_the_code(numb
     )
     over = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, check=False)
     assert (over.returncode, over.stdout, over.stderr) == (0, "done\nunloaded\n", "")
+
+
+def test_a_command_goes_on_to_save_when_its_terminal_is_gone():
+    program = (
+        "import os, sys, time\nfrom fer_data.commands import exit_with_code\n"
+        "def main():\n"
+        " try:\n"
+        "  print('working', flush=True)\n"
+        "  time.sleep(60)\n"
+        " finally:\n"
+        "  print('saving', flush=True)\n"
+        "  os.write(int(sys.argv[1]), b'saved')\n"
+        "exit_with_code(main)"
+    )
+    terminal, its_end = os.openpty()
+    saved, write = os.pipe()
+    command = subprocess.Popen(
+        [sys.executable, "-c", program, str(write)],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), its_end),
+        pass_fds=[write],
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(its_end, termios.TIOCSCTTY, 0),
+    )
+    os.close(its_end)
+    os.close(write)
+    assert os.read(terminal, 100).strip() == b"working"
+    os.close(terminal)
+    assert command.wait(timeout=60) == 129
+    assert os.read(saved, 100) == b"saved"
+    os.close(saved)
+
+
+def test_under_nohup_a_terminal_that_closes_changes_nothing():
+    program = (
+        "import signal; from fer_data.commands import exit_with_code\n"
+        "exit_with_code(lambda: (signal.raise_signal(signal.SIGHUP), print('done')))"
+    )
+    over = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert (over.returncode, over.stdout) == (0, "done\n")

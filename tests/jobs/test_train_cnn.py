@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -220,10 +221,11 @@ def test_a_source_without_validation_rows_is_refused_before_anything_starts(tmp_
     assert "--protocol notebook" in line
 
 
-def test_ctrl_c_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):
+def test_sigterm_to_its_group_ends_a_run_with_a_word_after_a_whole_epoch(drawn_few, tmp_path):
     run = tmp_path / "run"
     options = ("--data", drawn_few, "--storage", str(tmp_path), "--name", "run", "--epochs", "1000")
-    interrupted([sys.executable, "jobs/train_cnn.py", *options], REPOSITORY, (run / "history.csv").exists)
+    command = [sys.executable, "jobs/train_cnn.py", *options]
+    interrupted(command, REPOSITORY, (run / "history.csv").exists, signal.SIGTERM)
     finished = len(pd.read_csv(run / "history.csv"))
     verify(str(run / "checkpoints" / f"epoch-{finished:04d}"))
 

@@ -1,6 +1,7 @@
 """A recipe is trained, interrupted, continued and exported by the real job."""
 
 import json
+import signal
 import sys
 
 import pandas as pd
@@ -44,7 +45,7 @@ start_share = 0.3
 
 @pytest.mark.slow
 @pytest.mark.cluster
-def test_a_recipe_goes_on_after_ctrl_c_and_ends_in_an_exported_checkpoint(tmp_path, drawn_few):
+def test_a_recipe_goes_on_after_its_terminal_closed_and_ends_in_an_exported_checkpoint(tmp_path, drawn_few):
     (tmp_path / "mine.toml").write_text(RECIPE)
     command = [
         *(sys.executable, "jobs/train_recipe.py", tmp_path / "mine.toml", "--data", drawn_few),
@@ -52,7 +53,7 @@ def test_a_recipe_goes_on_after_ctrl_c_and_ends_in_an_exported_checkpoint(tmp_pa
     ]
     folder = tmp_path / "mine"
     student = folder / "student"
-    interrupted(command, REPOSITORY, (student / "config.json").exists)
+    interrupted(command, REPOSITORY, (student / "config.json").exists, signal.SIGHUP)
     begun = {stage: (folder / stage / "best/card.json").stat().st_mtime_ns for stage in ("one", "two")}
     printed = run_to_end(command, REPOSITORY)
     assert "stage one: finished before\nstage two: finished before\nstage student, 3 of 3\n" in printed

@@ -111,7 +111,7 @@ def test_an_image_is_saved_as_an_image(tmp_path):
     assert "exists: choose another name, or give --overwrite" in err
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_is_being_written_plays_when_it_is_stopped(video, tmp_path, how):
     # With a page the video plays in its own time, so that there is a middle to stop in.
     long = write_video(tmp_path / "long.mp4", walk(300), rate=10)
@@ -121,7 +121,7 @@ def test_what_is_being_written_plays_when_it_is_stopped(video, tmp_path, how):
     time.sleep(2)
     process.send_signal(how)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130 if how == signal.SIGINT else 143, "interrupted\n")
+    assert (process.returncode, err) == (128 + how, "interrupted\n")
     assert " frames, 1 face," in out
     frames = int(out.split(" frames")[0].rpartition("\n")[2])
     assert 5 < frames < 100

@@ -135,6 +135,9 @@ def test_a_picture_stays_until_a_key_is_pressed(python, display, tmp_path):
     code, out, err = live.end()
     assert code == 0, err
     assert "2 frames, 2 faces" in out
+    live = Running(python, display, tmp_path, "--source", tmp_path)
+    live.process.terminate()
+    assert live.end()[::2] == (143, "interrupted\n")
 
 
 def test_a_parquet_log_says_which_package_it_needs(python, tmp_path, video):

@@ -13,7 +13,7 @@ from fer_data.dataset_writer import write_dataset
 from fer_data.rows import rows_table
 from tests.conftest import REPOSITORY
 from tests.jobs.evaluation.command import command, run
-from tests.processes import PATIENCE_SECONDS, descendants, kill, press_ctrl_c, until
+from tests.processes import PATIENCE_SECONDS, descendants, kill, stop_as_from_a_terminal, until
 
 
 class Interrupted:
@@ -40,6 +40,7 @@ class Interrupted:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def done(self) -> dict[str, int]:
@@ -71,7 +72,7 @@ def test_a_killed_actor_a_killed_driver_and_ctrl_c_cost_no_row_and_change_no_byt
 
     second = work.start()
     until(lambda: len(work.done()) > before, second)
-    pids = press_ctrl_c(second)
+    pids = stop_as_from_a_terminal(second)
     told, _ = second.communicate(timeout=PATIENCE_SECONDS)
     kill(pids)
     assert second.returncode == 130, told
