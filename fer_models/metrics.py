@@ -3,14 +3,14 @@
 `MetricState` holds the counts and sums; scikit-learn and SciPy do the arithmetic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fer_data.emotions import NUM_CLASSES
+from fer_data.emotions import CLASSES, NUM_CLASSES
 from fer_models.intervals import macro_f1_interval, wilson
 from fer_models.metric_state import MetricState, negative_log_likelihoods
 
@@ -125,3 +125,16 @@ def summarise(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float 
     state = MetricState.of(labels, probabilities)
     values = {column: METRICS[name].value(state) for column, name in HISTORY.items()}
     return {column: value if np.isfinite(value) else None for column, value in values.items()}
+
+
+def absent_line(images: str, counts: Sequence[int]) -> str:
+    """What to know of macro figures if a class has no images, by the `counts` of the classes; "" if each has some.
+
+    `images` is what they are called, such as "validation image".
+    """
+    absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
+    if not absent:
+        return ""
+    most = 1 - len(absent) / len(CLASSES)
+    names = ", ".join(absent)
+    return f"no {images} of {names}: such classes count as 0 in macro figures, so macro F1 is at most {most:.3f}"

@@ -6,11 +6,12 @@ from fer_data.dataset import PreparedDataset
 from fer_data.emotions import CLASSES
 from fer_data.errors import UserError
 from fer_data.splits import Split
-from fer_data.storage import absolute, redacted
+from fer_data.storage import absolute, exists, redacted
 from fer_models.card import Card
 from fer_models.catalogue import NETWORKS, Preprocessing
 from fer_models.checkpoint_files import MODEL_FILE, read_card, read_verified
 from fer_models.foreign_files import is_folder
+from fer_models.metrics import absent_line
 from jobs.training.config import TrainConfig
 from jobs.training.schedule import History, why_finished
 
@@ -18,10 +19,13 @@ FIRST_CALL = 3
 """The first call that `--profile` records. Earlier calls trace, compile and measure the time of a step."""
 
 
-def missing_line(training: Split) -> list[str]:
-    """A warning if there are classes of which `training` has no image; else nothing."""
+def missing_lines(training: Split, validation: Split) -> list[str]:
+    """What to know if there are classes of which one of the splits has no image; else nothing."""
     missing = [label for label, count in zip(CLASSES, training.class_counts, strict=True) if not count]
-    return [f"warning: no training image of {', '.join(missing)}: the network cannot learn it"] if missing else []
+    lines = [f"warning: no training image of {', '.join(missing)}: the network cannot learn it"] if missing else []
+    if absent := absent_line("validation image", validation.class_counts.tolist()):
+        lines.append(absent)
+    return lines
 
 
 def check_votes(dataset: PreparedDataset, soft_labels: bool) -> None:
@@ -61,6 +65,10 @@ def _preprocessing_of(weights: str) -> Preprocessing:
         return "imagenet"
     if weights == "none":
         return "divide_by_255"
+    if not exists(weights):
+        raise UserError(
+            f"--weights {redacted(weights)} does not exist: give imagenet, a checkpoint's folder or a file of weights"
+        )
     theirs = read_card(weights).configuration.get("backbone", {}).get("preprocessing")
     # The card of another network names none; its weights are refused when they are loaded.
     return "imagenet" if theirs == "imagenet" else "divide_by_255"

@@ -23,7 +23,7 @@ from jobs.gpus import check_gpus
 from jobs.tensorflow_environment import tensorflow_environment
 from jobs.training.backend import CollectivesConfig
 from jobs.training.board import start_board
-from jobs.training.checks import check_profile, check_shares, check_sources, missing_line
+from jobs.training.checks import check_profile, check_shares, check_sources, missing_lines
 from jobs.training.config import TrainConfig
 from jobs.training.entry import train_loop_per_worker
 from jobs.training.lost_workers import LostWorkers
@@ -87,7 +87,7 @@ def train(config: TrainConfig, options: TrainRunOptions, console: Console) -> Tr
         + f", {counted(most, 'worker') if most == least else f'{least} to {most} workers'}"
         + f" of {counted(resources.cpus, 'CPU')}"
         + (" and a GPU" if resources.gpus else ""),
-        *missing_line(plan.training),
+        *missing_lines(plan.training, plan.validation),
         *seen_line(plan.unseen),
         f"run {redacted(folder.uri)}",
         *further,

@@ -18,6 +18,7 @@ from jobs.evaluation.report.plots import face
 from jobs.evaluation.report.ranking import Row, on_unseen, ranked
 from jobs.evaluation.report.wording import (
     Labels,
+    absent_classes,
     against_best,
     ahead_first,
     averaged,
@@ -97,14 +98,18 @@ def render(
         "points": lambda value: "–" if value is None else f"{100 * value:+.2f}",
     }
     splits, comparisons = list(run["splits"]), tables["comparisons"].to_pylist()
-    metrics = tables["metrics"].to_pylist()
+    metrics, per_class = tables["metrics"].to_pylist(), tables["per_class"].to_pylist()
     copies = tables["copies"].to_pylist() if "copies" in tables else []
     data = run["data"]
     return pages.get_template("report.html.j2").render(
         title=f"{len(labels)} checkpoint{'' if len(labels) == 1 else 's'} on {', '.join(splits)}",
         subtitle=f"{data['source']} (fingerprint {data['fingerprint']}), {run['protocol']} protocol"
         + averaged(run["tta"]),
-        summaries=[_summary(split, metrics, comparisons) | {"seen": _seen(split, copies, trained)} for split in splits],
+        summaries=[
+            _summary(split, metrics, comparisons)
+            | {"seen": _seen(split, copies, trained), "absent": absent_classes(split, per_class)}
+            for split in splits
+        ],
         splits=splits,
         labels=labels,
         metrics=metrics,

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from fer_data.commands import counted
 from jobs.evaluation.report.ranking import on_unseen
-from jobs.evaluation.report.wording import Labels, averaged, hundred, number, robustness, verdict
+from jobs.evaluation.report.wording import Labels, absent_classes, averaged, hundred, number, robustness, verdict
 
 
-def print_metrics(metrics: pa.Table, labels: Labels, tta: str, console: Console) -> None:
+def print_metrics(metrics: pa.Table, per_class: pa.Table, labels: Labels, tta: str, console: Console) -> None:
     """A table for each split, with one row for each checkpoint; `tta` says which views were averaged."""
     rows = metrics.to_pylist()
     for split in dict.fromkeys(row["split"] for row in rows):
@@ -25,6 +25,8 @@ def print_metrics(metrics: pa.Table, labels: Labels, tta: str, console: Console)
             for row in own
         ]
         print_figures(title + averaged(tta), ("checkpoint",), shown, console, unseen=unseen, extra=("AUC", "ECE"))
+        if line := absent_classes(split, per_class.to_pylist()):
+            console.out(line)
 
 
 def print_figures(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from fer_models.metrics import absent_line
 from jobs.evaluation.report.ranking import Row
 
 Labels = Mapping[str, str]
@@ -26,6 +27,12 @@ def number(value: float | None) -> str:
 def p_value(value: float) -> str:
     """A p value with two digits, and with its relation: = 0.28."""
     return "< 0.0001" if value < 1e-4 else f"= {value:.2g}"
+
+
+def absent_classes(split: str, per_class: Sequence[Row]) -> str:
+    """What to know of macro figures if a class does not occur in `split`, by rows of that table; "" if all do."""
+    support = {row["label"]: row["support"] for row in per_class if row["split"] == split}
+    return absent_line("image", [support[label] for label in sorted(support)])
 
 
 def seen_in_training(images: int, exact: int, near: int) -> str:

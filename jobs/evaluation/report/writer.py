@@ -83,7 +83,7 @@ def write_report(request: Request, about: dict[str, Any], folder: ReportFolder, 
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run["driver_peak_mib"] = round(peak_mib(), 1)
     folder.write(RUN_FILE, (json.dumps(run, indent=1) + "\n").encode())
-    print_metrics(found["metrics"], labels, request.options.tta, console)
+    print_metrics(found["metrics"], found["per_class"], labels, request.options.tta, console)
     print_comparisons(found["comparisons"], labels, console)
     if "robustness" in found:
         print_robustness(found["robustness"], labels, console)

@@ -10,7 +10,7 @@ from fer_data.errors import UserError
 from fer_data.splits import Split
 from fer_models.card import Card
 from fer_models.checkpoint import load_model, save_checkpoint
-from jobs.training.checks import check_profile, check_sources, missing_line
+from jobs.training.checks import check_profile, check_sources, missing_lines
 from jobs.training.config import TrainConfig
 from jobs.training.option_groups import BackboneConfig, DistillationConfig
 from tests.jobs.evaluation.tiny import tiny_network
@@ -79,9 +79,14 @@ def test_a_profile_of_nothing_is_refused_before_the_run():
         check_profile(config, finished, rows=1000)
 
 
-def test_a_class_without_a_training_image_is_a_warning():
+def test_a_class_without_an_image_is_named_and_what_that_means():
     counts = np.array([5, 0, 1, 9, 9, 0, 3])
-    assert missing_line(Split("training", "challenge", (), counts)) == [
+    few, all_classes = (Split("training", "challenge", (), each) for each in (counts, np.ones(7, int)))
+    assert missing_lines(few, all_classes) == [
         "warning: no training image of disgust, surprise: the network cannot learn it"
     ]
-    assert missing_line(Split("training", "challenge", (), np.ones(7, int))) == []
+    assert missing_lines(all_classes, few) == [
+        "no validation image of disgust, surprise: such classes count as 0 in macro figures, "
+        "so macro F1 is at most 0.714"
+    ]
+    assert missing_lines(all_classes, all_classes) == []

@@ -25,9 +25,19 @@ def test_names_and_headings_are_whole_however_narrow_the_terminal(capsys, unseen
 
 def test_the_title_says_which_views_were_averaged(capsys):
     found, _ = made_up([0.6])
-    print_metrics(found["metrics"], {"a": "mine"}, "flip", Console(width=80))
+    print_metrics(found["metrics"], found["per_class"], {"a": "mine"}, "flip", Console(width=80))
     told = "public_test: 3,589 images, averaged over each image and its mirror image"
     assert capsys.readouterr().out.splitlines()[0] == told
+
+
+def test_classes_that_do_not_occur_are_named_with_what_they_cost(capsys):
+    found, _ = made_up([0.6])
+    support = [0 if row["class"] == "fear" else row["support"] for row in found["per_class"].to_pylist()]
+    rare = found["per_class"].set_column(found["per_class"].schema.get_field_index("support"), "support", [support])
+    for table, lines in ((found["per_class"], 0), (rare, 1)):
+        print_metrics(found["metrics"], table, {"a": "mine"}, "none", Console(width=200))
+        told = "no image of fear: such classes count as 0 in macro figures, so macro F1 is at most 0.857"
+        assert capsys.readouterr().out.splitlines().count(told) == lines
 
 
 def test_each_checkpoint_has_a_line_on_corruptions(capsys):
@@ -49,7 +59,7 @@ def test_each_checkpoint_has_a_line_on_corruptions(capsys):
 def test_accuracy_on_unseen_images_comes_first_where_it_is_known(capsys, known):
     found, _ = made_up([0.6], unseen=LABELS > 1 if known else None)
     (row,) = found["metrics"].to_pylist()
-    print_metrics(found["metrics"], {"a": "mine"}, "none", Console(width=80))
+    print_metrics(found["metrics"], found["per_class"], {"a": "mine"}, "none", Console(width=80))
     printed = capsys.readouterr().out
     headings = ("unseen %", "all images") if known else ("accuracy %", "leak-free")
     assert all(heading in printed for heading in headings)
