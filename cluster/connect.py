@@ -18,6 +18,7 @@ from cluster.ray_internals import LONGEST_FOLDER, NODE_IS_TOO_SLOW, forbid_other
 from fer_data.commands import counted, stops_delayed, stops_kept
 from fer_data.errors import UserError
 from fer_data.scratch import NAME_LENGTH, scratch_folder
+from fer_data.text import one_line
 
 Placement = TypeVar("Placement")
 _SHORT = "/tmp"
@@ -40,7 +41,7 @@ class WorkerResources:
 def start_local(**more: Any) -> None:
     """Start a Ray of this process's own, on the loopback address; `more` is for `ray.init`.
 
-    Raises UserError when Ray gives up, as on a machine that is very busy.
+    Raises UserError when Ray gives up, as on a machine that is very busy, or cannot write its files.
     """
     try:
         with ExitStack() as stack:
@@ -49,6 +50,9 @@ def start_local(**more: Any) -> None:
             with stops_delayed():  # A Ray that has half started leaves processes behind, and may crash this one.
                 init_on_loopback(folder, **(_QUIET | more))
             atexit.register(stack.pop_all().close)
+    except OSError as error:
+        why = f"it cannot write {error.filename} ({error.strerror})" if error.filename else one_line(error)
+        raise UserError(f"Ray did not start: {why}: let HOME name a folder that can be written") from error
     except Exception as error:  # Ray raises no class of its own.
         if NODE_IS_TOO_SLOW not in str(error):
             raise

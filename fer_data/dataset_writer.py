@@ -7,6 +7,7 @@ a data set.
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -250,6 +251,8 @@ def check_destination(out: str, overwrite: bool) -> None:
     with reported(out):
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.NotFound:
+            if not is_remote(out):
+                _check_can_be_made(path)
             return
         if info.type == fs.FileType.File:
             raise UserError(f"{redacted(out)} is a file: name a folder for the prepared data set")
@@ -259,6 +262,16 @@ def check_destination(out: str, overwrite: bool) -> None:
     foreign = sorted(name for name in names if not _is_ours(name))
     if foreign:
         raise UserError(f"{redacted(out)} contains {foreign[0]}, which no data set has: it is not overwritten")
+
+
+def _check_can_be_made(path: str) -> None:
+    """Raises UserError when no folder can be made at `path`, before a long search for near copies."""
+    parent = next(parent for parent in Path(path).parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}: name another folder") from error
 
 
 def _is_ours(name: str) -> bool:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from fer_data.archives import open_zip
 from fer_data.containers import REMOTE_READS, Container, Folder, head_of
 from fer_data.csv_rows import BLOCK_BYTES, MAX_LINE_BYTES, named_columns
-from fer_data.decoding import is_image
+from fer_data.decoding import BadImage, is_image
 from fer_data.errors import UserError
 from fer_data.image_files import NO_IMAGE, is_litter, is_named_image, no_image
 from fer_data.picture_pieces import CsvPart, Listed, ParquetPart, PictureFiles, Piece
@@ -29,6 +29,8 @@ PIECE_IMAGES = 512
 PIECE_ROWS = 16_384
 """Rows of a Parquet file in a piece. Row groups are read as a whole, so more of them at once is faster."""
 MAX_LIST_BYTES = 2**30
+FIRST_LINES = 20
+"""A text whose first lines lead nowhere is no list of pictures."""
 FORMS = "a folder, a zip, an image, a CSV or Parquet files with a column pixels, or a text file of paths and URIs"
 
 
@@ -116,9 +118,26 @@ def _listed(uri: str) -> Pictures:
             raise UserError(f"{where}, line {number}: {error}") from error
         if is_remote(found):
             reader = Listed(reader.folder, REMOTE_READS)
+    _refuse_if_nothing_exists(where, reader, named[:FIRST_LINES])
     sources = [line for _, line in named]
     chunks = [tuple(sources[start : start + PIECE_IMAGES]) for start in range(0, len(sources), PIECE_IMAGES)]
     return Pictures(uri, [PictureFiles(reader, chunk) for chunk in chunks])
+
+
+def _refuse_if_nothing_exists(where: str, reader: Listed, lines: Sequence[tuple[int, str]]) -> None:
+    """Raises UserError when none of the numbered `lines` leads to a file, as in a text that is no list."""
+    reasons = []
+    for _, line in lines:
+        try:
+            reader.read(line)
+            return
+        except BadImage as reason:
+            reasons.append(reason)
+    number, line = lines[0]
+    raise UserError(
+        f"{where} does not list pictures: line {number}, {printable(line)}, {reasons[0]}, nor can the others of its "
+        f"first {len(lines)} be read: give {FORMS}"
+    )
 
 
 def _csv_parts(uri: str) -> Iterator[CsvPart]:

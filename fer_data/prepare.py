@@ -194,14 +194,17 @@ def rejected_reasons(dataset: PreparedDataset) -> list[tuple[str, int]]:
     return Counter(table.column("reason").to_pylist()).most_common()
 
 
-def content_key(uri: str, options: str) -> str:
-    """A digest of `options` and of the content of a local file, or of the names, sizes and times of anything else."""
+def content_key(uri: str, options: str, forms: str = f"a prepared data set, {FORMS}") -> str:
+    """A digest of `options` and of the content of a local file, or of the names, sizes and times of anything else.
+
+    Raises UserError, which says to give one of `forms`, when there is nothing.
+    """
     filesystem, path = resolve(uri)
     digest = blake2b(options.encode(), digest_size=16)
     with reported(uri):
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.NotFound:
-            raise UserError(f"{redacted(uri)} does not exist: give a prepared data set, {FORMS}")
+            raise UserError(f"{redacted(uri)} does not exist: give {forms}")
         if info.type == fs.FileType.Directory:
             listed = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
             for entry in sorted(listed, key=lambda entry: entry.path):

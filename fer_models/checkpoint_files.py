@@ -20,7 +20,7 @@ import numpy as np
 from pyarrow import fs
 
 from fer_data.errors import UserError
-from fer_data.storage import UNFINISHED, is_remote, join, read_file, redacted, reported, resolve
+from fer_data.storage import UNFINISHED, exists, is_remote, join, read_file, redacted, reported, resolve
 from fer_models.card import Card
 
 MODEL_FILE = "model.keras"
@@ -64,7 +64,22 @@ def add_files(uri: str, files: dict[str, bytes], card: Card) -> Card:
 
 def read_card(uri: str) -> Card:
     """The card of the checkpoint at `uri`. Raises UserError when there is none."""
-    return Card.from_json(read_file(join(uri, CARD_FILE)), redacted(join(uri, CARD_FILE)))
+    try:
+        content = read_file(join(uri, CARD_FILE))
+    except UserError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(no_checkpoint(uri)) from None
+        raise
+    return Card.from_json(content, redacted(join(uri, CARD_FILE)))
+
+
+def no_checkpoint(uri: str) -> str:
+    """What to say of a folder without a card, or of nothing, at `uri`."""
+    if not exists(uri):
+        return f"{redacted(uri)} does not exist: check the path"
+    inside = join(uri, "best")
+    mend = f": give {redacted(inside)}" if exists(join(inside, CARD_FILE)) else ""
+    return f"{redacted(uri)} is not a checkpoint: it has no {CARD_FILE}{mend}"
 
 
 def verify(uri: str) -> Card:

@@ -1,6 +1,8 @@
 """A job's command line, which tyro generates from a dataclass."""
 
 import dataclasses
+import inspect
+import re
 import types
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -8,12 +10,14 @@ from typing import Any, TypeVar, Union, get_args
 
 import tyro
 from tyro import _errors as events  # Private, but the only form in which tyro gives errors as data; seen in 1.0.17.
+from tyro import _strings as texts
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from fer_data.commands import refusal
 
 Options = TypeVar("Options")
 _REGISTRY = ConstructorRegistry()
+_joined = texts.remove_single_line_breaks
 
 
 def parse(
@@ -45,6 +49,14 @@ def parse(
         )
 
 
+def _without_line_breaks(helptext: str) -> str:
+    """tyro itself joins no line that is indented, as those of our fields are, or that begins with a digit."""
+    return _joined(re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.cleandoc(helptext)))
+
+
+texts.remove_single_line_breaks = _without_line_breaks
+
+
 def _message(event: events.ParseErrorEvent, flags: list[str]) -> str | None:
     """tyro's error in the wording of argparse; None for an event that no option here can cause."""
     match event:
@@ -62,6 +74,8 @@ def _message(event: events.ParseErrorEvent, flags: list[str]) -> str | None:
             names = ", ".join(each.arg.display_name() for each in missing)
             return f"the following arguments are required: {names}"
         case events.InstantiationFailure(message=message, argument=argument):
+            if unreadable := re.fullmatch(r"Could not find valid parse for arguments: \[(.*)\]", message):
+                message = f"invalid values: {unreadable[1]}"
             # A dataclass that refuses its values names the option itself.
             return f"argument {argument.display_name()}: {message}" if argument else message
     return None

@@ -1,5 +1,6 @@
 """How every job opens its `--data`."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fer_data.dataset import PreparedDataset
 from fer_data.prepare import open_or_prepare
+
+_SECONDS_BETWEEN_LINES = 30
 
 
 def open_data(data: str | None, console: Console, *, resize: bool = False) -> PreparedDataset:
@@ -26,20 +29,27 @@ def open_data(data: str | None, console: Console, *, resize: bool = False) -> Pr
 
 @contextmanager
 def search_progress(console: Console) -> Iterator[Callable[[float], None]]:
-    """A bar for the search for near copies, which appears when its progress is first heard of; a line in a file."""
+    """A bar for the search for near copies, which appears when its progress is first heard of.
+
+    Where nobody watches, lines now and then.
+    """
     columns = (TextColumn("looking for near copies"), BarColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("", total=1.0)
-    began = False
+    said: float | None = None
 
     def hear(share: float) -> None:
-        nonlocal began
-        if not began:
-            began = True
+        nonlocal said
+        now = time.monotonic()
+        if said is None:
+            said = now
             if console.is_terminal:
                 bar.start()
             else:
-                console.out("looking for near copies, once for this data set")
+                console.out("looking for near copies, once for this data set; it may take minutes")
+        elif not console.is_terminal and now - said >= _SECONDS_BETWEEN_LINES:
+            said = now
+            console.out(f"looking for near copies: {share:.0%}")
         bar.update(task, completed=share)
 
     try:

@@ -127,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if missing := dataset.manifest.classes_without_images():
         console.out(f"warning: no image of {', '.join(missing)}")
     console.out(f"Rejected rows: {dataset.manifest.rejected:,}" + (f" ({REJECTED} names them)" if rejected else ""))
+    if options.ignore_class and not any(reason.endswith("which is ignored") for reason, _ in rejected):
+        console.out(f"warning: --ignore-class {' '.join(options.ignore_class)}: no image is of such a class")
     for reason, count in rejected[:10]:
         console.out(f"  {counted(count, 'row')}: {reason}")
     console.out(f"Prepared in {dataset.uri} (fingerprint {dataset.manifest.fingerprint})")

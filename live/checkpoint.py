@@ -57,7 +57,8 @@ def _from_folder(folder: Path, precision: str, threads: int) -> LiteRTModel:
         card = json.loads(card_file.read_bytes())
         digests, classes = dict(card["sha256"]), tuple(card["classes"])
     except FileNotFoundError:
-        raise UserError(f"{folder} is not a checkpoint: it has no card.json") from None
+        mend = f": give {folder / 'best'}" if (folder / "best" / card_file.name).exists() else ""
+        raise UserError(f"{folder} is not a checkpoint: it has no card.json{mend}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{card_file} is not the card of a checkpoint: it is damaged or was changed") from None
     if file.name not in digests:

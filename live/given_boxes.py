@@ -50,7 +50,10 @@ class BoxFile:
             try:
                 box = [float(row[name]) for name in ("x", "y", "width", "height")]
                 frame = int(row["frame"]) if row.get("frame") not in (None, "") else None
-            except (KeyError, ValueError, TypeError):
+            except KeyError as missing:
+                columns = "source, frame, x, y, width, height"
+                raise UserError(f"--boxes {path} has no column {missing.args[0]}: its columns are {columns}") from None
+            except (ValueError, TypeError):
                 raise UserError(
                     f"--boxes {path}, row {number}: x, y, width, height and frame must be numbers"
                 ) from None

@@ -19,7 +19,7 @@ class Window:
         without = "use --web PORT for a browser, or --no-window"
         if "GUI:                           NONE" in cv2.getBuildInformation():
             raise UserError(
-                f"this OpenCV opens no windows: pip install opencv-python instead of its headless form, or {without}"
+                f"this OpenCV opens no windows: install `.[live]` in an environment of its own, or {without}"
             )
         if os.name == "posix" and os.uname().sysname == "Linux" and not _display_answers():
             # OpenCV would abort the process.

@@ -25,7 +25,7 @@ from pyarrow import fs
 
 from fer_data.errors import UserError
 from fer_data.prepare import cache_folder
-from fer_data.storage import is_remote, join, one_line, read_file, redacted, reported, resolve, write_file
+from fer_data.storage import is_remote, join, read_file, redacted, reported, resolve, write_file
 from jobs.evaluation.scoring.units import Unit
 
 RUN_FILE = "run.json"
@@ -57,7 +57,7 @@ class ReportFolder(AbstractContextManager):
             (self.folder / "corrupted").mkdir(exist_ok=True)
             self._lock = _lock_file(self.folder)  # Held until the process ends.
         except OSError as error:
-            raise UserError(f"cannot write the report {target}: {one_line(error)}: choose another --out") from error
+            raise UserError(f"cannot write the report {target}: {error.strerror}: choose another --out") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

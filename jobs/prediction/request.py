@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fer_data.errors import UserError
-from fer_data.pictures import Pictures, open_pictures
+from fer_data.pictures import FORMS, Pictures, open_pictures
 from fer_data.prepare import content_key
 from fer_data.storage import absolute, is_remote, redacted
 from fer_models.card import git_commit, package_versions
@@ -35,7 +35,7 @@ class PredictionRequest:
         if not is_remote(uri) and f"{out}/".startswith(f"{uri.rstrip('/')}/"):
             raise UserError(f"--out {redacted(out)} lies in the pictures' folder: choose another --out")
         contenders = contenders_from(options.checkpoint)
-        content = content_key(uri, "pictures")
+        content = content_key(uri, "pictures", FORMS)
         pictures = open_pictures(uri)
         if pictures.are_faces and options.faces == "detect":
             raise UserError(

@@ -35,6 +35,7 @@ class TrainConfig:
     """One training run: data, model, loss, optimisation, augmentation and choice of the best epoch."""
 
     model: str = "cnn"
+    """The network: cnn, compact or large for train_cnn.py, resnet50 for train_resnet.py."""
     data: str | None = None
     """A prepared data set, or FER-2013 in any published form (path, s3:// or gs://); by default the drawn faces."""
     resize: bool = False
@@ -42,7 +43,8 @@ class TrainConfig:
     protocol: Literal["challenge", "notebook"] = "challenge"
     """How rows are split into training and validation."""
     train_fraction: float = 1.0
-    """Share of the training rows to train on, equal in every class."""
+    """Share of the training rows to train on, equal in every class. An image whose only copies are left out counts as
+    unseen."""
     epochs: int = 200
     batch_size: int = 256
     """Images per step, over all workers."""

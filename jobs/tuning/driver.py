@@ -114,7 +114,8 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
         resources=resources,
     )
     publish(this, past, best, comparison)
-    for line in [*summary(past, best, base, comparison), *commands(folder, base)]:
+    again, in_full = commands(folder, base)
+    for line in [*summary(past, best, base, comparison), f"train it again: {again}", f"and in full: {in_full}"]:
         console.out(line)
     files = {"checkpoint": "best/checkpoint", "config": "best/config.json", "report": "report.html"}
     return {name: join(folder.uri, file) for name, file in files.items()}

@@ -82,7 +82,7 @@ def summary(trials: Sequence[Trial], best: Trial, base: TrainConfig, comparison:
 
 
 def commands(folder: SweepFolder, base: TrainConfig) -> list[str]:
-    """The commands that train the best configuration again, and in full, beside the sweep."""
+    """What trains the best configuration again, and in full, beside the sweep."""
     again = f"python jobs/{NETWORKS[base.model].job}.py --config {redacted(folder.uri)}/best/config.json"
     storage = folder.uri.rpartition("/")[0]
     if storage != absolute(RunOptions.storage):

@@ -50,6 +50,18 @@ def test_dead_machines_do_not_count():
         place(nodes((8, 0), alive=False), 1)
 
 
+def test_a_home_in_which_ray_cannot_write_is_named():
+    program = (
+        "from cluster.connect import connect; from fer_data.commands import exit_with_code; exit_with_code(connect)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"HOME": "/proc"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    said = "error: Ray did not start: it cannot write /proc/.ray (No such file or directory): let HOME name a folder "
+    assert (done.returncode, done.stderr) == (2, f"{said}that can be written\n")
+
+
 def test_a_ray_that_does_not_start_in_time_is_told_in_a_line(monkeypatch):
     def too_slow(*_, **__):
         raise Exception(f"{NODE_IS_TOO_SLOW}. This could happen because …")

@@ -163,6 +163,7 @@ def test_a_list_names_files_by_paths_and_uris(tmp_path, bucket):
         ("a.tar.gz", b"\x1f\x8b\x08" + bytes(30), "unpack other archives first"),
         ("list.txt", b"http://x/a.png\n", "line 1: http://x/a.png: paths are local, s3:// or gs://"),
         ("list.txt", b"# nothing\n", "lists no image"),
+        ("k.csv", b"emotion,pixel,Usage\n" + b"3,1 2 3,Training\n" * 30, "line 1, emotion,pixel,Usage, does not exist"),
         ("test.csv", b"pixels\n", "no rows with a column pixels"),
     ],
 )

@@ -1,8 +1,10 @@
 """What the catalogue says of each network is so, and every place that names networks follows it."""
 
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from importlib import import_module
 
@@ -31,6 +33,20 @@ def changed(config: TrainConfig, *options: str) -> TrainConfig:
     backbone = replace(config.backbone, **{name: CHANGED[name] for name in options if name in OF_BACKBONES})
     plain = {name: CHANGED[name] for name in options if name not in OF_BACKBONES}
     return replace(config, backbone=backbone, **plain)
+
+
+def test_the_help_of_the_option_names_every_network_and_its_job(capsys):
+    with pytest.raises(SystemExit):
+        parse_train_options(["--help"], "train_cnn", None)
+    words = " ".join(capsys.readouterr().out.split())
+    (said,) = re.findall(r"The network: (.*?)\. \(default", words.replace("│ │", ""))
+    named = {network: job for part in said.split(".py") for network, job in _networks_of(part)}
+    assert named == {name: network.job for name, network in NETWORKS.items()}
+
+
+def _networks_of(part: str) -> Iterator[tuple[str, str]]:
+    networks, _, job = part.strip(", ").partition(" for ")
+    yield from ((name, job) for name in re.findall(r"\w+", networks.replace(" or ", ", ")))
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -116,6 +118,16 @@ def test_every_job_that_takes_raw_data_takes_images_of_any_size(command, capsys)
     assert "--resize" in capsys.readouterr().out
 
 
+def test_values_that_cannot_be_read_are_quoted(capsys):
+    said = refusal("jobs.prepare_data", ("--split-shares", "a", "b"), capsys)
+    assert said == f"error: argument --split-shares: invalid values: 'a', 'b'{HELPED}"
+
+
+def test_weights_that_do_not_exist_are_told_with_what_may_be_given(capsys):
+    said = refusal("jobs.train_resnet", ("--weights", "imagenett"), capsys)
+    assert said.endswith("imagenett does not exist: give imagenet, a checkpoint's folder or a file of weights")
+
+
 def test_what_is_missing_is_named(capsys):
     with pytest.raises(SystemExit):
         exit_with_code(lambda: importlib.import_module("jobs.prepare_data").main(["raw"]))
@@ -134,6 +146,12 @@ def test_help_keeps_the_examples_in_their_lines_and_names_no_type_that_is_none(c
     lines = [line.rstrip() for line in printed.splitlines()]
     assert all(line in lines for line in examples)
     assert "{None" not in printed
+    # A line is broken where the next word does not fit, and nowhere else.
+    texts = [re.fullmatch(r"( {9,})(\S.*?)( *)", line.replace("│", " ")) for line in printed.splitlines()]
+    assert any(texts)
+    for text, following in pairwise(texts):
+        if text and following and text[1] == following[1] and not following[2].startswith("("):
+            assert len(text[3]) <= len(following[2].split()[0]) + 1, text[2]
 
 
 def test_none_may_still_be_given_for_an_option_that_has_no_value():
@@ -203,16 +221,21 @@ exit_with_code(main)
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_exit_code_names_the_signal_that_arrives_while_ray_waits(number, code):
     job = subprocess.Popen(
-        [sys.executable, "-c", WAITING], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", WAITING],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert job.stdout is not None
     try:
         assert job.stdout.readline() == "waiting\n"
         time.sleep(1)
-        job.send_signal(number)
+        os.killpg(job.pid, number)
         _, said = job.communicate(timeout=60)
     finally:
         job.kill()

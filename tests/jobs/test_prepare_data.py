@@ -160,10 +160,23 @@ def test_pictures_in_class_folders_are_divided_and_what_is_missing_or_left_out_i
     assert "warning: no image of angry, fear, happy, surprise, neutral" in printed
     assert "Rejected rows: 4 (rejected.parquet names them)" in printed
     assert "3 rows: is of the class 7, which is ignored" in printed
+    assert "warning: --ignore-class" not in printed
     assert "1 row: is no image" in printed
     manifest = open_dataset(str(tmp_path / "out")).manifest
     assert [manifest.counts[usage]["disgust"] for usage in ("training", "public_test")] == [16, 4]
     assert [manifest.rows(usage) for usage in ("training", "public_test")] == [24, 6]
+
+
+def test_an_ignored_class_that_does_not_occur_is_told(capsys, tmp_path):
+    (tmp_path / "raw.csv").write_bytes(csv(ROW))
+    _, printed, _ = run(capsys, str(tmp_path / "raw.csv"), "--out", str(tmp_path / "out"), "--ignore-class", "contemt")
+    assert "warning: --ignore-class contemt: no image is of such a class" in printed
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_the_data_are_read(capsys, tmp_path):
+    code, printed, err = run(capsys, str(tmp_path), "--out", "/proc/nothing/set")
+    assert (code, printed) == (2, "")
+    assert err == "error: cannot write /proc/nothing/set: No such file or directory: name another folder\n"
 
 
 def test_overwrite_replaces_a_data_set(capsys, tmp_path):

@@ -101,7 +101,8 @@ def test_images_need_no_frame_and_sources_may_be_relative(tmp_path):
     [
         ("a.txt", "x", r"ends in \.csv"),
         ("nowhere.csv", None, "cannot be read: No such file"),
-        ("a.csv", "x,y\n1,2\n", "row 1: x, y, width, height and frame must be numbers"),
+        ("a.csv", "x,y\n1,2\n", "has no column width: its columns are source, frame, x, y, width, height"),
+        ("a.csv", "x,y,width,height\n1,2,,\n", "row 1: x, y, width, height and frame must be numbers"),
         ("a.csv", "frame,x,y,width,height\n0,1,2,3,4\n0,1,2,three,4\n", "row 2: x, y"),
         ("a.csv", "frame,x,y,width,height\n0,1,2,-3,4\n", "row 1: .* is no box"),
         ("a.csv", "frame,x,y,width,height\n0,1,nan,3,4\n", "row 1: .* is no box"),

@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from fer_data.errors import UserError
 from fer_data.storage import absolute, join, redacted, reported, resolve
-from fer_models.checkpoint_files import CARD_FILE, MODEL_FILE, verify
+from fer_models.checkpoint_files import CARD_FILE, MODEL_FILE, no_checkpoint, verify
 
 ENSEMBLE = "ensemble"
 KERAS_KINDS = ("checkpoint", "keras")
@@ -77,12 +77,12 @@ def _examine(uri: str) -> tuple[str, str, str | None]:
         kind = filesystem.get_file_info(path).type
         has_card = filesystem.get_file_info(f"{path}/{CARD_FILE}").type == fs.FileType.File
     if kind == fs.FileType.NotFound and not has_card:
-        raise UserError(f"{redacted(uri)} does not exist: check the path")
+        raise UserError(no_checkpoint(uri))
     if has_card:
         card = verify(uri)
         return "checkpoint", card.sha256[MODEL_FILE], card.protocol
     if kind == fs.FileType.Directory:
-        raise UserError(f"{redacted(uri)} is not a checkpoint: it has no {CARD_FILE}")
+        raise UserError(no_checkpoint(uri))
     suffix = "." + uri.rpartition(".")[2].lower()
     if suffix not in KINDS:
         raise UserError(f"{redacted(uri)}: give a checkpoint folder or a file that ends in {', '.join(KINDS)}")

@@ -59,6 +59,8 @@ def test_mistakes_in_the_input_are_told_in_a_line(capsys, checkpoints, drawn_set
 
     assert "/nowhere does not exist" in told("/nowhere")
     assert "it has no card.json" in told(drawn_set)
+    shutil.copytree(checkpoints[0], scratch / "run/best")
+    assert told(str(scratch / "run")).endswith(f"it has no card.json: give {scratch}/run/best")
     assert "model.keras does not match its card" in told(damaged(checkpoints[0], scratch))
     (scratch / "notes.txt").touch()
     assert "notes.txt: give a checkpoint folder or a file" in told(str(scratch / "notes.txt"))
@@ -73,6 +75,9 @@ def test_mistakes_in_the_input_are_told_in_a_line(capsys, checkpoints, drawn_set
 def test_an_output_that_exists_or_cannot_be_written_is_told_in_a_line(capsys, checkpoints, drawn_set, tmp_path):
     good = ("--checkpoint", checkpoints[0], "--data", drawn_set, "--split", "public_test")
     assert "exists: choose another --out" in fails(capsys, *good, "--out", str(tmp_path))
+    assert "cannot write the report /proc/x: No such file or directory: choose" in fails(
+        capsys, *good, "--out", "/proc/x"
+    )
     assert "cannot write the report /proc/1/report" in fails(capsys, *good, "--out", "/proc/1/report")
     (tmp_path / "file").touch()
     assert "is a file" in fails(capsys, *good, "--out", str(tmp_path / "file"), "--overwrite")
