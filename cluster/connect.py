@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 import ray
 from ray.autoscaler.sdk import request_resources
 
-from cluster.ray_internals import LONGEST_FOLDER, NODE_IS_TOO_SLOW, forbid_other_clusters, init_on_loopback
+from cluster.ray_internals import (
+    LONGEST_FOLDER,
+    NODE_IS_TOO_SLOW,
+    address_of_ray_start,
+    forbid_other_clusters,
+    init_on_loopback,
+)
 from fer_data.commands import counted, stops_delayed, stops_kept
 from fer_data.errors import UserError
 from fer_data.scratch import NAME_LENGTH, scratch_folder
@@ -86,6 +92,11 @@ def connect() -> None:
         return
     forbid_other_clusters()
     address = os.environ.get("RAY_ADDRESS")
+    if address == "auto":
+        address = address_of_ray_start()
+        if address is None:
+            raise UserError("RAY_ADDRESS=auto: `ray start` has started no cluster here: do so, or unset the variable")
+        os.environ["RAY_ADDRESS"] = address
     try:
         if not address:
             start_local()

@@ -117,6 +117,16 @@ def init_on_loopback(folder: str, **options: Any) -> None:
         os.environ.update(before)
 
 
+def address_of_ray_start() -> str | None:
+    """The address of the cluster that `ray start` last started on this machine, or None.
+
+    Where RAY_ADDRESS is `auto`, Ray itself joins any Ray of this machine, also the private one of another job.
+    """
+    from ray._private import services
+
+    return services.find_bootstrap_address(None)
+
+
 def run_command_line_on_loopback() -> None:
     """Run Ray's command line with the arguments of this process, for nodes that share this machine.
 

@@ -1,13 +1,15 @@
 import errno
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+import ray
 
-from cluster.connect import WorkerResources, start_local, worker_resources
+from cluster.connect import WorkerResources, connect, start_local, worker_resources
 from cluster.ray_internals import NODE_IS_TOO_SLOW
 from fer_data.errors import UserError
 from tests.conftest import REPOSITORY
@@ -48,6 +50,23 @@ def test_too_small_a_cluster_is_said_with_what_it_has(workers, device, cpus):
 def test_dead_machines_do_not_count():
     with pytest.raises(UserError, match="0 machines"):
         place(nodes((8, 0), alive=False), 1)
+
+
+def test_auto_joins_what_ray_start_has_started_and_no_ray_of_another_job(monkeypatch):
+    from ray._private import services
+
+    asked = []
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: {"127.0.0.1:1"})  # Another job's.
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: None)
+    monkeypatch.setattr(ray, "init", lambda **_: asked.append(os.environ["RAY_ADDRESS"]))
+    with pytest.raises(UserError, match="`ray start` has started no cluster here"):
+        connect()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        started = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(services, "find_bootstrap_address", lambda _: started)
+        connect()
+    assert asked == [started]
 
 
 def test_a_home_in_which_ray_cannot_write_is_named():

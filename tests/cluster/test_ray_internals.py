@@ -35,6 +35,7 @@ def test_a_process_joins_no_ray_that_it_did_not_ask_for(monkeypatch):
     [
         f"{CONSTANTS}:ENABLE_RAY_CLUSTER",
         "ray._private.services:ConsolePopen",
+        "ray._private.services:find_bootstrap_address",
         "ray._private.services:get_node_ip_address",
         "ray._private.state:actors",
         *(f"ray._private.node:Node.{name}" for name in ray_internals.UNUSED_SERVICES),
