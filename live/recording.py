@@ -1,5 +1,6 @@
 """Save annotated videos and images, which get their names when they are complete."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ from live.frames import Frame, Source
 from live.unfinished import Unfinished
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+_ROOM = 2**16
+"""Bytes that the beginning of a video needs."""
 
 
 class Recording:
@@ -44,7 +47,9 @@ class Recording:
                 str(self._file.temporary), cv2.VideoWriter.fourcc(*codec), self._rate, self._size
             )
             if not self._writer.isOpened():
-                raise UserError(f"--save {self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]}")
+                full = shutil.disk_usage(self._path.parent).free < _ROOM
+                why = "the disk is full" if full else f"OpenCV cannot write a video of {self._size[0]}x{self._size[1]}"
+                raise UserError(f"--save {self._path}: {why}")
         if frame.origin != self._origin:
             self._origin, self._zero = frame.origin, self._end - frame.seconds
         self._end = self._zero + frame.seconds + frame.lasts

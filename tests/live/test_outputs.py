@@ -122,6 +122,13 @@ def test_a_full_disk_names_every_file_and_leaves_none_that_is_empty(video, small
     assert not any(name.startswith(".") for name in left)
 
 
+def test_a_video_that_cannot_begin_on_a_full_disk_is_told_why(video, small_disk):
+    (small_disk / "filler").write_bytes(bytes(10 * 2**20))
+    code, _, err = live("--source", video, "--no-window", "--save", small_disk / "a.mp4")
+    assert (code, err) == (2, f"error: --save {small_disk}/a.mp4: the disk is full")
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
 def test_a_snapshot_follows_no_link_and_replaces_nothing(tmp_path, monkeypatch):
     at = datetime(2026, 1, 2, 3, 4, 5, 6)
     monkeypatch.setattr("live.display.datetime", SimpleNamespace(now=lambda: at))
