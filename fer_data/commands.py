@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
 from fer_data.errors import UserError
@@ -121,8 +121,9 @@ def leave_terminal(number: int) -> None:
     """After SIGHUP, print to nowhere instead of to a terminal: writing to one that has closed is an error."""
     if number == signal.SIGHUP:
         for output in (1, 2):
-            if stat.S_ISCHR(os.fstat(output).st_mode):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+            with suppress(OSError):  # It may have been closed from the start.
+                if stat.S_ISCHR(os.fstat(output).st_mode):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 def _ignore_stops() -> None:

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: small data sets of drawn faces, the real data where it is, free ports, an S3 server."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,9 @@ from cluster.rehearsal import free_ports
 
 REPOSITORY = Path(__file__).parent.parent
 os.environ.setdefault("RAY_worker_niceness", "0")  # By default the jobs' processes give way to all others, and starve.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # Under `nohup`: the commands under test would inherit that, and have tests that send them the signal.
+    signal.signal(signal.SIGHUP, lambda *_: None)
 pytest_plugins = ["tests.expected_skips"]
 
 
