@@ -181,7 +181,7 @@ def test_truncated_foreign_and_missing_files_get_one_line(model, published_file,
         (text, r"text\.h5 is no HDF5 file"),
         (empty, r"empty\.h5: an HDF5 file without layer_names"),
         (tmp_path / "missing.h5", r"missing\.h5 does not exist"),
-        (tmp_path, r"card\.json does not exist"),
+        (tmp_path, r"is not a checkpoint: it has no card\.json"),
     ):
         with pytest.raises(UserError, match=message) as error:
             load_base_weights(model, str(path))

@@ -78,7 +78,7 @@ def test_a_truncated_or_missing_file_is_refused(checkpoint):
 
 def test_a_folder_without_a_card_is_no_checkpoint(checkpoint):
     (checkpoint / CARD_FILE).unlink()
-    with pytest.raises(UserError, match=r"card\.json does not exist"):
+    with pytest.raises(UserError, match=r"is not a checkpoint: it has no card\.json"):
         load_model(str(checkpoint))
 
 

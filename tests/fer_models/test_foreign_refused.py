@@ -190,5 +190,5 @@ def test_parts_beyond_their_bounds_are_not_read(monkeypatch, tmp_path):
 def test_nothing_and_folders_that_are_no_checkpoints_are_named(tmp_path):
     with pytest.raises(UserError, match=r"missing\.keras does not exist"):
         load_any(str(tmp_path / "missing.keras"))
-    with pytest.raises(UserError, match=r"card\.json does not exist"):
+    with pytest.raises(UserError, match=r"is not a checkpoint: it has no card\.json"):
         load_any(str(tmp_path))

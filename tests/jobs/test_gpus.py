@@ -55,7 +55,14 @@ def test_a_process_without_a_gpu_of_rays_lacks_none_and_sees_none(one_unfound_gp
 
 
 @pytest.mark.cluster
-def test_a_look_that_hangs_fails_or_crashes_is_told_in_a_line(one_unfound_gpu, monkeypatch):
+def test_a_look_that_hangs_fails_or_crashes_is_told_in_a_line(one_unfound_gpu, monkeypatch, tmp_path):
+    heard, has_started = tmp_path / "heard", gpus._has_started
+
+    def hears(reference: ray.ObjectRef) -> bool:
+        started = has_started(reference)
+        heard.touch()
+        return started
+
     class Probe:
         def ready(self) -> None:
             pass
@@ -70,8 +77,11 @@ def test_a_look_that_hangs_fails_or_crashes_is_told_in_a_line(one_unfound_gpu, m
 
     class Crashing(Probe):
         def missing(self) -> None:
+            while not heard.exists():  # Otherwise it may crash before anyone hears that it has started.
+                time.sleep(0.01)
             os.abort()
 
+    monkeypatch.setattr(gpus, "_has_started", hears)
     monkeypatch.setattr(gpus, "_LOOK_SECONDS", 2)
     for probe, says in (
         (Hanging, "has not answered for 2 seconds"),
@@ -79,6 +89,7 @@ def test_a_look_that_hangs_fails_or_crashes_is_told_in_a_line(one_unfound_gpu, m
         (Crashing, "crashed its process"),
     ):
         monkeypatch.setattr(gpus, "_Probe", probe)
+        heard.unlink(missing_ok=True)
         line = refusal()
         assert f"TensorFlow's check for a GPU on machine 127.0.0.1 {says}" in line
         assert "nvidia-smi" in line
