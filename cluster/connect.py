@@ -58,7 +58,9 @@ def start_local(**more: Any) -> None:
             atexit.register(stack.pop_all().close)
     except OSError as error:
         why = f"it cannot write {error.filename} ({error.strerror})" if error.filename else one_line(error)
-        raise UserError(f"Ray did not start: {why}: let HOME name a folder that can be written") from error
+        at_home = str(error.filename).startswith(os.path.expanduser("~"))
+        mend = ": let HOME name a folder that can be written" if at_home else ""
+        raise UserError(f"Ray did not start: {why}{mend}") from error
     except Exception as error:  # Ray raises no class of its own.
         if NODE_IS_TOO_SLOW not in str(error):
             raise
@@ -95,10 +97,12 @@ def connect() -> None:
     if address == "auto":
         address = address_of_ray_start()
         if address is None:
-            raise UserError("RAY_ADDRESS=auto: `ray start` has started no cluster here: do so, or unset the variable")
+            raise UserError(
+                "RAY_ADDRESS=auto finds no cluster that `ray start` has started: give HOST:PORT, or unset it"
+            )
         os.environ["RAY_ADDRESS"] = address
     try:
-        if not address:
+        if address in (None, "", "local"):
             start_local()
             return
         _check_reachable(address)

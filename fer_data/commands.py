@@ -2,18 +2,22 @@
 
 A command is stopped by Ctrl-C, by SIGTERM, from `kill`, Kubernetes or `ray job stop`, and by SIGHUP, when its terminal
 closes (except under `nohup`). All mean the same: KeyboardInterrupt is raised, results are kept, and a second signal
-ends the process at once, except that `live` always closes its files first.
+ends the process at once, except that `live` always closes its files first. What is no second signal: the same one
+within a second, since `timeout` and `make` send it twice; and SIGHUP, since a terminal may close meanwhile.
 
 It imports Python's own library alone, because `python -m live` starts with it.
 """
 
+import _thread
 import argparse
 import atexit
+import ctypes
 import os
 import signal
 import stat
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -70,8 +74,15 @@ STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated, signal.SI
 """The signals that stop a command, and what they raise."""
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # As `nohup` sets it.
     del STOPS[signal.SIGHUP]
+_REPEATED_SECONDS = 1.0
+"""For how long the same signal again is no second one."""
 _received: list[int] = []
 """Those that came. Where one arrives while Ray waits, it raises a KeyboardInterrupt of its own, whichever it was."""
+
+
+def is_stopping() -> bool:
+    """Whether a signal has stopped this command."""
+    return bool(_received)
 
 
 @contextmanager
@@ -109,15 +120,28 @@ def stops_kept() -> Iterator[None]:
 def leave(number: int, _: object) -> None:
     """A handler for a command that is over: the first signal lets it tidy up, the next ends the process.
 
-    Ray takes seconds to end. If it were killed meanwhile, its processes and its folder might stay behind. A terminal
-    that closes may send its signal several times, which count as one.
+    Ray takes seconds to end. If it were killed meanwhile, its processes and its folder might stay behind.
     """
     for each in STOPS:
-        signal.signal(each, signal.SIG_IGN if each == number == signal.SIGHUP else signal.SIG_DFL)
+        hung_up = each == signal.SIGHUP
+        signal.signal(each, leave_terminal if hung_up else _repeated if each == number else signal.SIG_DFL)
     leave_terminal(number)
+    if number != signal.SIGHUP:  # A `threading.Thread` might wait for a lock that the interrupted code holds.
+        _thread.start_new_thread(_end_at_the_next, (number,))
 
 
-def leave_terminal(number: int) -> None:
+def _repeated(number: int, _: object) -> None:
+    """A handler for the same signal within a second."""
+
+
+def _end_at_the_next(number: int) -> None:
+    """Let the signal end the process after a while, whatever the main thread does, which alone may set handlers."""
+    time.sleep(_REPEATED_SECONDS)
+    if signal.getsignal(number) is _repeated:
+        ctypes.CDLL(None).signal(number, 0)  # SIG_DFL
+
+
+def leave_terminal(number: int, _: object = None) -> None:
     """After SIGHUP, print to nowhere instead of to a terminal: writing to one that has closed is an error."""
     if number == signal.SIGHUP:
         for output in (1, 2):
@@ -186,6 +210,16 @@ def stop_checked() -> Iterator[Callable[[], None]]:
         yield look
 
 
+def _say_last(line: str) -> None:
+    """Print to stderr. Whoever reads the output may have ended by the same signal, as `tee` does."""
+    for output, text in ((sys.stdout, ""), (sys.stderr, f"{line}\n")):
+        try:
+            output.write(text)
+            output.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+
+
 def exit_with_code(main: Callable[[], object]) -> None:
     """Run `main` and exit with a code.
 
@@ -210,6 +244,6 @@ def exit_with_code(main: Callable[[], object]) -> None:
         print("\n".join(map(plain, traceback.format_exc().splitlines())), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as stopped:  # It may say where the command stands.
-        print(plain(": ".join(["interrupted", *map(str, stopped.args)])), file=sys.stderr)
+        _say_last(plain(": ".join(["interrupted", *map(str, stopped.args)])))
         number = _received[0] if _received else next(n for n, raised in STOPS.items() if type(stopped) is raised)
         sys.exit(128 + number)

@@ -248,11 +248,11 @@ def check_destination(out: str, overwrite: bool) -> None:
     An empty folder may be written to. With `overwrite`, so may one that contains a prepared data set and nothing else.
     """
     filesystem, path = resolve(out)
+    if not is_remote(out):
+        _check_can_be_made(path)
     with reported(out):
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.NotFound:
-            if not is_remote(out):
-                _check_can_be_made(path)
             return
         if info.type == fs.FileType.File:
             raise UserError(f"{redacted(out)} is a file: name a folder for the prepared data set")
@@ -265,7 +265,7 @@ def check_destination(out: str, overwrite: bool) -> None:
 
 
 def _check_can_be_made(path: str) -> None:
-    """Raises UserError when no folder can be made at `path`, before a long search for near copies."""
+    """Raises UserError when no folder can be made beside `path`, before a long search for near copies."""
     parent = next(parent for parent in Path(path).parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=parent):

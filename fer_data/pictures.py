@@ -118,13 +118,13 @@ def _listed(uri: str) -> Pictures:
             raise UserError(f"{where}, line {number}: {error}") from error
         if is_remote(found):
             reader = Listed(reader.folder, REMOTE_READS)
-    _refuse_if_nothing_exists(where, reader, named[:FIRST_LINES])
+    _refuse_if_none_can_be_read(where, reader, named[:FIRST_LINES])
     sources = [line for _, line in named]
     chunks = [tuple(sources[start : start + PIECE_IMAGES]) for start in range(0, len(sources), PIECE_IMAGES)]
     return Pictures(uri, [PictureFiles(reader, chunk) for chunk in chunks])
 
 
-def _refuse_if_nothing_exists(where: str, reader: Listed, lines: Sequence[tuple[int, str]]) -> None:
+def _refuse_if_none_can_be_read(where: str, reader: Listed, lines: Sequence[tuple[int, str]]) -> None:
     """Raises UserError when none of the numbered `lines` leads to a file, as in a text that is no list."""
     reasons = []
     for _, line in lines:
@@ -134,9 +134,9 @@ def _refuse_if_nothing_exists(where: str, reader: Listed, lines: Sequence[tuple[
         except BadImage as reason:
             reasons.append(reason)
     number, line = lines[0]
+    others = f", nor can the others of its first {len(lines)} be read" if len(lines) > 1 else ""
     raise UserError(
-        f"{where} does not list pictures: line {number}, {printable(line)}, {reasons[0]}, nor can the others of its "
-        f"first {len(lines)} be read: give {FORMS}"
+        f"{where} does not list pictures: line {number}, {printable(line[:80])}, {reasons[0]}{others}: give {FORMS}"
     )
 
 

@@ -8,6 +8,7 @@
 A folder whose files do not match a card is not a checkpoint: its writer died, or it was damaged later.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -67,14 +68,14 @@ def read_card(uri: str) -> Card:
     try:
         content = read_file(join(uri, CARD_FILE))
     except UserError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+        if getattr(error.__cause__, "errno", None) in (errno.ENOENT, errno.ENOTDIR):
             raise UserError(no_checkpoint(uri)) from None
         raise
     return Card.from_json(content, redacted(join(uri, CARD_FILE)))
 
 
 def no_checkpoint(uri: str) -> str:
-    """What to say of a folder without a card, or of nothing, at `uri`."""
+    """What to say of a folder without a card, of a file, or of nothing, at `uri`."""
     if not exists(uri):
         return f"{redacted(uri)} does not exist: check the path"
     inside = join(uri, "best")

@@ -57,7 +57,10 @@ class ReportFolder(AbstractContextManager):
             (self.folder / "corrupted").mkdir(exist_ok=True)
             self._lock = _lock_file(self.folder)  # Held until the process ends.
         except OSError as error:
-            raise UserError(f"cannot write the report {target}: {error.strerror}: choose another --out") from error
+            what, mend = f"the report {target}", "choose another --out"
+            if is_remote(target):
+                what, mend = f"the cache {self.folder}", "let XDG_CACHE_HOME name a folder that can be written"
+            raise UserError(f"cannot write {what}: {error.strerror}: {mend}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -67,7 +67,7 @@ def _preprocessing_of(weights: str) -> Preprocessing:
         return "divide_by_255"
     if not exists(weights):
         raise UserError(
-            f"--weights {redacted(weights)} does not exist: give imagenet, a checkpoint's folder or a file of weights"
+            f"--weights {redacted(weights)} does not exist: give imagenet, a checkpoint's folder or a .h5 file"
         )
     theirs = read_card(weights).configuration.get("backbone", {}).get("preprocessing")
     # The card of another network names none; its weights are refused when they are loaded.

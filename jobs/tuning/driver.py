@@ -20,7 +20,7 @@ from fer_data.splits import share, split
 from fer_data.storage import absolute, delete_folder, join, redacted, resolve
 from jobs.data import open_data
 from jobs.gpus import check_gpus
-from jobs.training.checks import absolute_paths, check_sources, resolved
+from jobs.training.checks import absolute_paths, check_sources, missing_lines, resolved
 from jobs.training.config import TrainConfig
 from jobs.training.selection import decided, unseen_rows
 from jobs.training.starting_weights import check_weights
@@ -55,6 +55,8 @@ def sweep(options: SweepOptions, console: Console) -> dict[str, str]:
     training, validation = (split(dataset, name, base.protocol) for name in ("training", "validation"))
     unseen = unseen_rows(dataset, share(dataset, training, base.train_fraction), validation)
     given, base = decided(given, unseen), decided(base, unseen)
+    for line in missing_lines(training, validation):
+        console.out(line)
     for start in _starts(space, given):
         check_weights(start)
         check_sources(start, fingerprint)

@@ -60,13 +60,31 @@ def test_auto_joins_what_ray_start_has_started_and_no_ray_of_another_job(monkeyp
     monkeypatch.setattr(services, "find_gcs_addresses", lambda: {"127.0.0.1:1"})  # Another job's.
     monkeypatch.setattr(services, "find_bootstrap_address", lambda _: None)
     monkeypatch.setattr(ray, "init", lambda **_: asked.append(os.environ["RAY_ADDRESS"]))
-    with pytest.raises(UserError, match="`ray start` has started no cluster here"):
+    with pytest.raises(UserError, match="finds no cluster that `ray start` has started"):
         connect()
     with socket.create_server(("127.0.0.1", 0)) as server:
         started = f"127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(services, "find_bootstrap_address", lambda _: started)
         connect()
     assert asked == [started]
+
+
+def test_local_is_a_ray_of_our_own(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it listens beyond the loopback address"))
+    started = []
+    monkeypatch.setattr("cluster.connect.start_local", lambda: started.append(True))
+    connect()
+    assert started
+
+
+def test_what_hinders_ray_elsewhere_is_not_blamed_on_the_home(monkeypatch):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/gcs_server.out")
+
+    monkeypatch.setattr("cluster.connect.init_on_loopback", no_room)
+    with pytest.raises(UserError, match=r"cannot write /elsewhere/gcs_server.out \(No space left on device\)$"):
+        start_local()
 
 
 def test_a_home_in_which_ray_cannot_write_is_named():

@@ -4,11 +4,14 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from fer_data.commands import STOPS, stop_checked, stops_delayed
+from tests.conftest import REPOSITORY
+from tests.processes import until
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def test_ctrl_c_is_not_lost_in_a_destructor():
 def test_ctrl_c_is_raised_at_once_elsewhere_and_a_second_one_ends_the_process():
     with pytest.raises(KeyboardInterrupt), stop_checked():
         signal.raise_signal(signal.SIGINT)
-    assert {signal.getsignal(number) for number in STOPS} == {signal.SIG_DFL}
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_signal_is_raised_at_the_end_of_what_must_not_be_left_half_done():
@@ -51,7 +54,7 @@ def test_a_signal_is_raised_at_the_end_of_what_must_not_be_left_half_done():
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done
-    assert {signal.getsignal(number) for number in STOPS} == {signal.SIG_DFL}
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_what_sets_handlers_of_its_own_does_not_keep_them():
@@ -71,10 +74,10 @@ def test_handlers_are_those_of_before_when_nothing_was_stopped():
 @pytest.mark.parametrize("number", STOPS)
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_command_that_is_over_tidies_up_after_a_signal_unless_there_is_a_second(number, times):
-    # A terminal that closes may send SIGHUP twice, and means the same.
+    # A terminal that closes may send SIGHUP at any time, and means no harm.
     program = (
-        "import atexit, signal; from fer_data.commands import exit_with_code\n"
-        f"def press():\n for _ in range({times}): signal.raise_signal({number.value})\n"
+        "import atexit, signal, time; from fer_data.commands import exit_with_code\n"
+        f"def press():\n for _ in range({times}): signal.raise_signal({number.value}); time.sleep(2 * ({times} - 1))\n"
         "def main():\n"
         " for each in (lambda: print('tidied'), press): atexit.register(each)\n"
         " print('done')\n"
@@ -126,6 +129,83 @@ def test_a_command_goes_on_to_save_when_its_terminal_is_gone():
     assert command.wait(timeout=60) == 129
     assert os.read(saved, 100) == b"saved"
     os.close(saved)
+
+
+SAVING = """
+import sys, time
+from pathlib import Path
+from fer_data.commands import exit_with_code
+from jobs.console import PlainConsole
+
+def main():
+    console, folder = PlainConsole(), Path(sys.argv[1])
+    try:
+        print("working", flush=True)
+        time.sleep(600)
+    finally:
+        console.out("saving")
+        (folder / "begun").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        (folder / "saved").touch()
+
+exit_with_code(main)
+"""
+
+
+@pytest.fixture
+def saving(tmp_path) -> Iterator[subprocess.Popen]:
+    """A command that saves when it is stopped: it makes the file begun, and saved once there is a file go."""
+    command = subprocess.Popen(
+        [sys.executable, "-c", SAVING, tmp_path],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "working\n"
+    yield command
+    command.kill()
+    command.wait()
+    command.stdout.close()
+
+
+@pytest.mark.parametrize("reader", ["stays", "ends"])
+@pytest.mark.parametrize(
+    ("first", "then", "code"),
+    [
+        ([signal.SIGTERM, signal.SIGTERM], [], 143),  # At once, as `timeout` and `make` send it.
+        ([signal.SIGHUP, signal.SIGHUP], [signal.SIGHUP], 129),
+        ([signal.SIGINT], [signal.SIGHUP], 130),
+        ([signal.SIGTERM], [signal.SIGHUP, signal.SIGHUP], 143),
+    ],
+)
+def test_what_is_no_second_signal_lets_a_command_save(saving, first, then, code, reader, tmp_path):
+    """`reader` is that of the output, which the same signal may end, as in `job | tee log`."""
+    if reader == "ends":
+        saving.stdout.close()
+    for number in first:
+        saving.send_signal(number)
+    until((tmp_path / "begun").exists)
+    for number in then:
+        saving.send_signal(number)
+    (tmp_path / "go").touch()
+    assert saving.wait(timeout=60) == code
+    assert (tmp_path / "saved").exists()
+    if reader == "stays":
+        assert saving.stdout.read() == "saving\ninterrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_command_that_saves(saving, number, tmp_path):
+    saving.send_signal(signal.SIGTERM)
+    until((tmp_path / "begun").exists)
+    while saving.poll() is None:
+        time.sleep(0.5)
+        saving.send_signal(number)
+    assert saving.returncode == -number
+    assert not (tmp_path / "saved").exists()
 
 
 def test_under_nohup_a_terminal_that_closes_changes_nothing():

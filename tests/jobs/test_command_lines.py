@@ -125,7 +125,7 @@ def test_values_that_cannot_be_read_are_quoted(capsys):
 
 def test_weights_that_do_not_exist_are_told_with_what_may_be_given(capsys):
     said = refusal("jobs.train_resnet", ("--weights", "imagenett"), capsys)
-    assert said.endswith("imagenett does not exist: give imagenet, a checkpoint's folder or a file of weights")
+    assert said.endswith("imagenett does not exist: give imagenet, a checkpoint's folder or a .h5 file")
 
 
 def test_what_is_missing_is_named(capsys):

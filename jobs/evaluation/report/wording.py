@@ -30,9 +30,14 @@ def p_value(value: float) -> str:
 
 
 def absent_classes(split: str, per_class: Sequence[Row]) -> str:
-    """What to know of macro figures if a class does not occur in `split`, by rows of that table; "" if all do."""
-    support = {row["label"]: row["support"] for row in per_class if row["split"] == split}
-    return absent_line("image", [support[label] for label in sorted(support)])
+    """What to know of macro figures if a class does not occur in `split`, by rows of that table; "" if all do.
+
+    It is about the unseen images where they are known, else about all.
+    """
+    rows = {row["label"]: row for row in per_class if row["split"] == split}
+    known = any(row["support_unseen"] for row in rows.values())
+    column, images = ("support_unseen", "unseen image") if known else ("support", "image")
+    return absent_line(images, [rows[label][column] for label in sorted(rows)])
 
 
 def seen_in_training(images: int, exact: int, near: int) -> str:

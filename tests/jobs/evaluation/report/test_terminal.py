@@ -1,6 +1,7 @@
 """The figures of a report on a terminal."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -32,12 +33,14 @@ def test_the_title_says_which_views_were_averaged(capsys):
 
 def test_classes_that_do_not_occur_are_named_with_what_they_cost(capsys):
     found, _ = made_up([0.6])
-    support = [0 if row["class"] == "fear" else row["support"] for row in found["per_class"].to_pylist()]
-    rare = found["per_class"].set_column(found["per_class"].schema.get_field_index("support"), "support", [support])
-    for table, lines in ((found["per_class"], 0), (rare, 1)):
+    every = found["per_class"].to_pylist()
+    without = [{**row, "support": row["support"] * (row["class"] != "fear")} for row in every]
+    unseen = [{**row, "support_unseen": row["support"]} for row in without]
+    told = "of fear: such classes count as 0 in macro figures, so macro F1 is at most 0.857"
+    for rows, lines in ((every, []), (without, [f"no image {told}"]), (unseen, [f"no unseen image {told}"])):
+        table = pa.Table.from_pylist(rows, schema=found["per_class"].schema)
         print_metrics(found["metrics"], table, {"a": "mine"}, "none", Console(width=200))
-        told = "no image of fear: such classes count as 0 in macro figures, so macro F1 is at most 0.857"
-        assert capsys.readouterr().out.splitlines().count(told) == lines
+        assert [line for line in capsys.readouterr().out.splitlines() if "macro figures" in line] == lines
 
 
 def test_each_checkpoint_has_a_line_on_corruptions(capsys):
