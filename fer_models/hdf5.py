@@ -5,8 +5,12 @@ nothing is unpickled.
 """
 
 import io
+import resource
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -20,6 +24,10 @@ MAX_BYTES = 1 << 30
 
 _ALWAYS_ALLOWED = 40 << 20
 """Bytes of arrays in a file of any size."""
+
+_TO_SPARE = 256 << 20
+"""Bytes of memory beyond those of the arrays, for the library and for other threads."""
+_LIMITING = threading.Lock()
 
 LayerWeights = dict[str, list[tuple[str, np.ndarray]]]
 """For each layer, in the file's order, the full names (`conv1_conv/kernel:0`) and values of its weights."""
@@ -86,11 +94,39 @@ def check_arrays(content: bytes, where: str) -> None:
 @contextmanager
 def _opened(content: bytes, where: str) -> Iterator[h5py.File]:
     try:
-        with h5py.File(io.BytesIO(content), "r") as file:
+        with _memory_limited(_most(len(content))), h5py.File(io.BytesIO(content), "r") as file:
             yield file
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, KeyError, MemoryError, OverflowError, RuntimeError, ValueError, TypeError) as error:
         # These come from h5py: the code of this module raises only UserError.
         raise UserError(f"{where}: a truncated or damaged HDF5 file: {one_line(error, 120)}") from error
+
+
+def _most(file_bytes: int) -> int:
+    """How many bytes the arrays of a file may have. Weights hardly shrink: compressed or never written, a small file
+    could name any amount.
+    """
+    return min(MAX_BYTES, max(_ALWAYS_ALLOWED, 4 * file_bytes))
+
+
+@contextmanager
+def _memory_limited(more: int) -> Iterator[None]:
+    """Inside, this process gets `more` bytes of memory and some to spare, then MemoryError or HDF5's own error.
+
+    The library reserves what a damaged text claims to need, which may be gigabytes, before it finds that the file ends.
+    """
+    if sys.platform != "linux":  # Others do not limit it.
+        yield
+        return
+    with _LIMITING:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])  # Data and stack.
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = pages * resource.getpagesize() + more + _TO_SPARE
+        try:
+            if soft == resource.RLIM_INFINITY or limit < soft:
+                resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _groups(file: h5py.File) -> dict[str, h5py.Group]:
@@ -111,8 +147,7 @@ def _float_datasets(file: h5py.File, where: str, file_bytes: int) -> dict[str, h
 
     file.visititems(visit)
     size = sum(dataset.nbytes for dataset in found.values())
-    # Weights hardly shrink: compressed or never written, a small file could name any amount.
-    if size > min(MAX_BYTES, max(_ALWAYS_ALLOWED, 4 * file_bytes)):
+    if size > _most(file_bytes):
         raise UserError(f"{where}: {size / 1e6:,.0f} MB of weights in a file of {file_bytes:,} bytes: refused")
     return found
 

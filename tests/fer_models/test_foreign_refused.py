@@ -1,9 +1,13 @@
 """Models that cannot be read, that hold code, or that were made with bad intent: one line each."""
 
+import io
 import json
 import os
 import pickle
+import re
+import resource
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -192,3 +196,21 @@ def test_nothing_and_folders_that_are_no_checkpoints_are_named(tmp_path):
         load_any(str(tmp_path / "missing.keras"))
     with pytest.raises(UserError, match=r"is not a checkpoint: it has no card\.json"):
         load_any(str(tmp_path))
+
+
+def test_a_text_that_claims_gigabytes_is_refused_without_reserving_them(tmp_path):
+    whole = io.BytesIO()
+    with h5py.File(whole, "w") as file:
+        file.attrs["model_config"] = "x" * 1000
+    content = whole.getvalue()
+    at = content.index((1000).to_bytes(4, "little") + content.index(b"GCOL").to_bytes(8, "little"))
+    claimed = content[:at] + (2**31).to_bytes(4, "little") + content[at + 4 :]
+    (tmp_path / "claims.h5").write_bytes(claimed)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    Path("/proc/self/clear_refs").write_text("5")  # The peak of memory begins here.
+    with pytest.raises(UserError, match="a truncated or damaged HDF5 file"):
+        load_any(str(tmp_path / "claims.h5"))
+    status = Path("/proc/self/status").read_text()
+    peak, now = (int(re.search(rf"{name}:\s+(\d+)", status)[1]) for name in ("VmHWM", "VmRSS"))
+    assert peak - now < 400_000, "kilobytes"
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
