@@ -1,7 +1,6 @@
 """From any raw form to a prepared data set: into a folder of the user's, or on first use into a cache."""
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,16 +16,17 @@ from pyarrow import fs
 
 from fer_data.class_maps import OUR_NAMES, ClassMap
 from fer_data.dataset import PreparedDataset, open_dataset
-from fer_data.dataset_writer import check_destination, write_dataset
+from fer_data.dataset_writer import write_dataset
 from fer_data.division import Division, divide
 from fer_data.errors import UserError
 from fer_data.faces.photographs import LargestFace
 from fer_data.manifest import MANIFEST, REJECTED, SCHEMA_VERSION
 from fer_data.near_copies.table import Copies, Progress
 from fer_data.parallel import Run, run_on_threads
+from fer_data.publishing import check_destination
 from fer_data.reading import Reading
 from fer_data.rows import Decoded
-from fer_data.scratch import scratch_folder
+from fer_data.scratch import scratch_folder, try_writing
 from fer_data.sources import FORMS, Chunk, open_source
 from fer_data.storage import absolute, is_remote, join, redacted, reported, resolve
 from fer_data.votes import Votes
@@ -147,8 +147,7 @@ def check_cache() -> None:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        try_writing(folder)
     except OSError as error:
         raise UserError(
             f"cannot write the cache {folder}: {error.strerror}; let XDG_CACHE_HOME name a folder that can be written"

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _PREFIX, _SUFFIX = "fer-tmp-", ".own"
 _NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}" + re.escape(_SUFFIX))
@@ -73,3 +74,9 @@ def _remove_abandoned(within: str) -> None:
 
 def _opened(folder: str) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def try_writing(folder: Path) -> None:
+    """Raises OSError when no file can be made in `folder`."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
