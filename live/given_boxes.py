@@ -14,6 +14,8 @@ from fer_data.text import for_spreadsheet
 from live.frames import Frame
 from live.log import need_pyarrow
 
+_COLUMNS = ("source", "frame", "x", "y", "width", "height")
+_NEEDED = f"its columns are {', '.join(_COLUMNS)}"
 _MOST = 5_000_000
 """Boxes in a file."""
 _FURTHEST = 1_000_000.0
@@ -51,8 +53,7 @@ class BoxFile:
                 box = [float(row[name]) for name in ("x", "y", "width", "height")]
                 frame = int(row["frame"]) if row.get("frame") not in (None, "") else None
             except KeyError as missing:
-                columns = "source, frame, x, y, width, height"
-                raise UserError(f"--boxes {path} has no column {missing.args[0]}: its columns are {columns}") from None
+                raise UserError(f"--boxes {path} has no column {missing.args[0]}: {_NEEDED}") from None
             except (ValueError, TypeError):
                 raise UserError(
                     f"--boxes {path}, row {number}: x, y, width, height and frame must be numbers"
@@ -62,7 +63,7 @@ class BoxFile:
             source = row.get("source") or None
             self._boxes.setdefault(source, {}).setdefault(frame, []).append(box)
         if not count:
-            raise UserError(f"--boxes {path} has no boxes: its columns are source, frame, x, y, width, height")
+            raise UserError(f"--boxes {path} has no boxes: {_NEEDED}")
 
     def __call__(self, frame: Frame) -> np.ndarray:
         """The boxes in a frame: float32 [n, 4]. Raises UserError if they do not say which frame of a video they fit."""
@@ -112,6 +113,6 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as table:
-        names = [name for name in ("source", "frame", "x", "y", "width", "height") if name in table.schema_arrow.names]
+        names = [name for name in _COLUMNS if name in table.schema_arrow.names]
         for batch in table.iter_batches(columns=names):
             yield from batch.to_pylist()

@@ -75,8 +75,8 @@ class EpochTally:
         """All that a later tally needs to go on from here. Every rank must call it; `seconds` is the time so far.
 
         `losses` float32 [steps]; `labels` int64 [k, B] and `probabilities` float32 [k, B, 7] of the last k global
-        batches of B rows; `rate_and_seconds` float64 [3]; and
-        `answers`, what the teachers said so far, float32 [steps, B, 7], if all of it was collected.
+        batches of B rows; `rate_and_seconds` float64 [3]; and `answers`, what the teachers said so far, float32
+        [steps, B, 7], if all of it was collected.
         """
         labels, probabilities = self._last()
         labels, probabilities = gathered(collectives, labels, probabilities)
